@@ -1,0 +1,47 @@
+package origin
+
+import (
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
+)
+
+// Track is one elementary stream of a publication. A publication has at most
+// one video and one audio track, video first.
+type Track struct {
+	// Codec is *codecs.H264, *codecs.H265, *codecs.MPEG4Audio or *codecs.Opus.
+	// H.264 and H.265 come with their parameter sets filled in, as they were
+	// when the publication began; newer ones travel inside the units.
+	Codec codecs.Codec
+
+	// ClockRate is the number of ticks per second in PTS and DTS: 90000 for
+	// video, the sample rate for AAC, 48000 for Opus.
+	ClockRate int
+}
+
+// Unit is one access unit of a track: all NAL units of one picture, or one
+// audio frame. Who receives it owns it; its bytes are never changed afterwards.
+type Unit struct {
+	// Track is the index into the publication's tracks.
+	Track int
+
+	// PTS and DTS are in ticks of the track's ClockRate, extended to 64 bits.
+	// All tracks of a publication count from one common zero, so that equal
+	// times mean lip sync. The zero is about the first unit of the
+	// publication; small negative values are possible. DTS of a track never
+	// goes back, and is equal to PTS where pictures are not reordered.
+	PTS, DTS int64
+
+	// WallTime is when the PTS was captured, by the encoder's clock as told by
+	// its RTCP sender reports, else by the time of arrival.
+	WallTime time.Time
+
+	// Random is true for units that decoding can start at: an IDR picture (for
+	// H.265 any random access picture), each audio frame.
+	Random bool
+
+	// Payload holds NAL units without start codes or length fields, with the
+	// parameter sets in front of each random access picture, or exactly one
+	// audio frame.
+	Payload [][]byte
+}
