@@ -1,0 +1,45 @@
+# Every target does its own set-up; `make demo` and `make test` are all a newcomer needs.
+export GOTOOLCHAIN = auto
+FUZZTIME ?= 30s
+LIBRARY = relay/player/dist/hls.min.js
+
+.PHONY: demo test prove fuzz lint bench build deps
+
+demo: build
+	bin/surgecast demo $(ARGS)
+
+test: deps lint
+	go test -race -timeout 9m ./...
+
+# The long and real runs, which the tests enter only under this variable: under an hour in all.
+prove: deps lint build
+	SURGECAST_PROVE=1 go test -count=1 -timeout 55m ./...
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@set -e; for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+lint:
+	@unformatted=$$(go tool gofumpt -l .) && if [ -n "$$unformatted" ]; then \
+	  echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+bench: build
+	go run ./bench $(WHAT)
+
+build: $(LIBRARY)
+	go build -trimpath -o bin/surgecast ./cmd/surgecast
+
+# What the tests run against, from Debian's packages; the race detector needs a C compiler.
+deps: $(LIBRARY)
+	@.ci/deps gcc:gcc,libc6-dev ffmpeg:ffmpeg chromium:chromium dig:bind9-dnsutils
+
+# Not fatal when it cannot be had: the page then says what is missing.
+$(LIBRARY): relay/player/library/package-lock.json relay/player/library/install
+	@relay/player/library/install
