@@ -1,0 +1,123 @@
+package relay
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Store holds the streams of this node. It is safe for concurrent use.
+type Store struct {
+	mu      sync.RWMutex
+	streams map[string]*Stream
+}
+
+// NewStore returns an empty store.
+func NewStore() *Store { return &Store{streams: map[string]*Stream{}} }
+
+// Stream returns the stream of that name, or nil.
+func (s *Store) Stream(name string) *Stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.streams[name]
+}
+
+// Create returns the stream of that name, a new one if there is none. The
+// number of streams is bounded by who calls: a configuration or a catalogue.
+func (s *Store) Create(name string, c Constants) *Stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[name]
+	if st == nil {
+		st = &Stream{Name: name, Constants: c, windows: map[string]*Window{}}
+		s.streams[name] = st
+	}
+	return st
+}
+
+// Remove forgets a stream and ends all waits for it.
+func (s *Store) Remove(name string) {
+	s.mu.Lock()
+	st := s.streams[name]
+	delete(s.streams, name)
+	s.mu.Unlock()
+	if st != nil {
+		st.close()
+	}
+}
+
+// Streams returns the streams in the order of their names.
+func (s *Store) Streams() []*Stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*Stream, 0, len(s.streams))
+	for _, name := range slices.Sorted(maps.Keys(s.streams)) {
+		all = append(all, s.streams[name])
+	}
+	return all
+}
+
+// Stream is one stream: its multivariant playlist and a window for each
+// rendition.
+type Stream struct {
+	Name      string
+	Constants Constants
+
+	mu      sync.RWMutex
+	index   *rendering // of the multivariant playlist; nil until it is known
+	windows map[string]*Window
+}
+
+// SetIndex sets the text of the multivariant playlist.
+func (st *Stream) SetIndex(text []byte) {
+	r := newRendering(text)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.index = r
+}
+
+// Index returns the text of the multivariant playlist, or nil.
+func (st *Stream) Index() []byte {
+	if r := st.indexRendering(); r != nil {
+		return r.text
+	}
+	return nil
+}
+
+func (st *Stream) indexRendering() *rendering {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.index
+}
+
+// Window returns a rendition's window, or nil.
+func (st *Stream) Window(rendition string) *Window {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.windows[rendition]
+}
+
+// CreateWindow returns a rendition's window, a new one if there is none.
+func (st *Stream) CreateWindow(rendition string) *Window {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	w := st.windows[rendition]
+	if w == nil {
+		w = NewWindow(st.Constants)
+		st.windows[rendition] = w
+	}
+	return w
+}
+
+// Renditions returns the names of the renditions in their order.
+func (st *Stream) Renditions() []string {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return slices.Sorted(maps.Keys(st.windows))
+}
+
+func (st *Stream) close() {
+	for _, name := range st.Renditions() {
+		st.Window(name).Close()
+	}
+}
