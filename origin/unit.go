@@ -27,9 +27,10 @@ type Unit struct {
 
 	// PTS and DTS are in ticks of the track's ClockRate, extended to 64 bits.
 	// All tracks of a publication count from one common zero, so that equal
-	// times mean lip sync. The zero is about the first unit of the
-	// publication; small negative values are possible. DTS of a track never
-	// goes back, and is equal to PTS where pictures are not reordered.
+	// times mean lip sync. The zero is the PTS of the first unit, so PTS is
+	// never negative. DTS of a track always grows and is at most PTS; it is
+	// equal to PTS where pictures are not reordered, and may begin a few
+	// frames below zero where they are (H.265).
 	PTS, DTS int64
 
 	// WallTime is when the PTS was captured, by the encoder's clock as told by
