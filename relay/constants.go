@@ -61,7 +61,7 @@ func (c Constants) Validate() error {
 // compute where they tune in and treat a 400 as the end.
 func (c Constants) advanceParts() int {
 	limit := 3
-	if c.PartTarget < time.Second {
+	if c.PartTarget > 0 && c.PartTarget < time.Second {
 		limit = int((3*time.Second + c.PartTarget - 1) / c.PartTarget)
 	}
 	return limit + 2

@@ -7,29 +7,48 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Credential lets the nodes of a pool know each other's requests. It changes
 // with the UTC day; the neighbour days are taken too, so that a node with a
-// wrong clock is not shut out.
+// wrong clock is not shut out. It is safe for concurrent use.
 type Credential struct {
 	secret []byte
+
+	mu     sync.Mutex
+	tokens map[string]string // by day, derived once; at most maxTokens
 }
 
+// maxTokens days are remembered; with one more, all are derived anew.
+const maxTokens = 8
+
 // NewCredential returns the credential of a pool secret.
-func NewCredential(secret []byte) *Credential { return &Credential{secret: secret} }
+func NewCredential(secret []byte) *Credential {
+	return &Credential{secret: secret, tokens: map[string]string{}}
+}
 
 // credentialInfo and the day, as 2006-01-02, are the info of the derivation:
 // hex(HKDF-SHA256(secret, no salt, info, 32 bytes)).
 const credentialInfo = "surgecast node to node "
 
-func (c *Credential) token(day time.Time) string {
-	key, err := hkdf.Key(sha256.New, c.secret, nil, credentialInfo+day.UTC().Format(time.DateOnly), 32)
+func (c *Credential) token(t time.Time) string {
+	day := t.UTC().Format(time.DateOnly)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if token, ok := c.tokens[day]; ok {
+		return token
+	}
+	key, err := hkdf.Key(sha256.New, c.secret, nil, credentialInfo+day, 32)
 	if err != nil {
 		panic(err) // only of a length that is a constant here
 	}
-	return hex.EncodeToString(key)
+	if len(c.tokens) >= maxTokens {
+		clear(c.tokens)
+	}
+	c.tokens[day] = hex.EncodeToString(key)
+	return c.tokens[day]
 }
 
 const bearer = "Bearer "

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Store holds the streams of this node. It is safe for concurrent use.
@@ -120,4 +121,21 @@ func (st *Stream) close() {
 	for _, name := range st.Renditions() {
 		st.Window(name).Close()
 	}
+}
+
+// Lag returns the age of the newest media of the stream that is farthest
+// behind: from the end of its last part to now. False when there is none.
+func (s *Store) Lag() (time.Duration, bool) {
+	var worst time.Duration
+	found := false
+	for _, st := range s.Streams() {
+		for _, name := range st.Renditions() {
+			v := st.Window(name).Version()
+			if v == nil || v.Playlist.Ended || v.Playlist.End().IsZero() {
+				continue
+			}
+			worst, found = max(worst, time.Since(v.Playlist.End())), true
+		}
+	}
+	return worst, found
 }

@@ -1,0 +1,130 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// directives are the delivery directives of a media playlist request.
+type directives struct {
+	block bool // _HLS_msn is there
+	msn   uint64
+	part  int // negative: the whole segment
+	skip  bool
+}
+
+// maxQueryBytes bounds a query; players add CMCD and their own marks to it.
+const maxQueryBytes = 4 << 10
+
+// parseDirectives reads the _HLS_ parameters of a query in any order. Those
+// that it does not know are reserved and ignored, as is all else.
+func parseDirectives(query string) (directives, error) {
+	d := directives{part: -1}
+	if query == "" {
+		return d, nil
+	}
+	if len(query) > maxQueryBytes {
+		return d, fmt.Errorf("the query is longer than %d bytes", maxQueryBytes)
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return d, errors.New("the query can't be read")
+	}
+	for _, name := range []string{"_HLS_msn", "_HLS_part", "_HLS_skip"} {
+		if len(values[name]) > 1 {
+			return d, fmt.Errorf("%s stands twice", name)
+		}
+	}
+	if values.Has("_HLS_msn") {
+		if d.msn, d.block = parseDecimal(values.Get("_HLS_msn")); !d.block {
+			return d, errors.New("_HLS_msn is not a media sequence number")
+		}
+	}
+	if values.Has("_HLS_part") {
+		part, ok := parseDecimal(values.Get("_HLS_part"))
+		switch {
+		case !d.block:
+			return d, errors.New("_HLS_part without _HLS_msn")
+		case !ok || part > maxPart:
+			return d, errors.New("_HLS_part is not the number of a part")
+		}
+		d.part = int(part)
+	}
+	if values.Has("_HLS_skip") {
+		v := values.Get("_HLS_skip")
+		if v != "YES" && v != "v2" {
+			return d, errors.New("_HLS_skip is neither YES nor v2")
+		}
+		d.skip = true
+	}
+	return d, nil
+}
+
+// acceptsGzip tells whether the list may go out compressed.
+func acceptsGzip(r *http.Request) bool {
+	for _, accepted := range r.Header["Accept-Encoding"] {
+		for coding := range strings.SplitSeq(accepted, ",") {
+			name, quality, _ := strings.Cut(strings.TrimSpace(coding), ";")
+			if strings.EqualFold(name, "gzip") && strings.ReplaceAll(quality, " ", "") != "q=0" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// send writes a whole answer and counts it. media is what a viewer got to see
+// with it.
+func (s *server) send(w http.ResponseWriter, r *http.Request, body []byte, etag string, media time.Duration) {
+	h := w.Header()
+	h["Etag"] = []string{etag}
+	if matches(r.Header.Get("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		s.Load.Add(0, 0)
+		return
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if r.Method == http.MethodHead {
+		s.Load.Add(0, 0)
+		return
+	}
+	setWriteDeadline(w, len(body))
+	// An error means that the reader left; there is nobody to tell.
+	n, err := w.Write(body)
+	if err != nil {
+		media = 0
+	}
+	s.Load.Add(int64(n), media)
+}
+
+// matches tells whether an If-None-Match names the tag.
+func matches(condition, etag string) bool {
+	if condition == "" {
+		return false
+	}
+	for tag := range strings.SplitSeq(condition, ",") {
+		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+		if tag == etag || tag == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// A reader slower than minRate holds memory for nothing that can be watched;
+// its connection is closed.
+const (
+	minRate       = 16 << 10 // bytes/s
+	writePatience = 10 * time.Second
+)
+
+func setWriteDeadline(w http.ResponseWriter, size int) {
+	patience := writePatience + time.Duration(size/minRate)*time.Second
+	// Without support for deadlines (a test's recorder) there is none.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+}

@@ -1,0 +1,61 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// ControlPath is where an origin serves its control channel: an endless answer
+// of signed catalogues, a line each, the current one at once, and an empty
+// line at least each KeepAlive.
+const ControlPath = "/pool/control"
+
+// KeepAlive is how often an origin shows on the control channel that it lives.
+const KeepAlive = 5 * time.Second
+
+// keepAliveLost is when a silent control channel is given up.
+const keepAliveLost = 3 * KeepAlive
+
+// control reads the upstream's control channel until it fails. Losing it loses
+// nothing: what is followed is followed on.
+func (f *Follower) control(ctx context.Context, base string) error {
+	reading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(keepAliveLost, func() { cancel(errors.New("the control channel fell silent")) })
+	defer silence.Stop()
+
+	request, err := http.NewRequestWithContext(reading, http.MethodGet, base+ControlPath, nil)
+	if err != nil {
+		return err
+	}
+	f.Credential.Authorize(request)
+	response, err := f.Client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return &StatusError{response.StatusCode}
+	}
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxCatalogueBytes)
+	for lines.Scan() {
+		silence.Reset(keepAliveLost)
+		if len(lines.Bytes()) == 0 {
+			continue
+		}
+		c, err := OpenCatalogue(lines.Bytes(), f.Authority)
+		if err != nil {
+			return err
+		}
+		f.take(ctx, c)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read control channel: %w (%w)", err, context.Cause(reading))
+	}
+	return errors.New("the upstream closed the control channel")
+}

@@ -1,0 +1,256 @@
+package relay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// FollowerConfig says whom a follower follows and where it puts what it gets.
+type FollowerConfig struct {
+	Store      *Store
+	Credential *Credential
+	Authority  ed25519.PublicKey // who may say which streams there are
+	Client     *http.Client      // must not follow redirects; its dialer bounds the connect time
+	Logger     *slog.Logger
+
+	// Upstreams returns the base URLs (http://127.0.0.1:8080) from which to
+	// follow, best first; none while the pool has no origin. It must not block.
+	Upstreams func() []string
+	// UpstreamsChanged returns a channel that is closed when Upstreams may
+	// return something else.
+	UpstreamsChanged func() <-chan struct{}
+}
+
+// Follower keeps the store of a relay equal to that of its upstream. What it
+// has, it keeps when the upstream is gone.
+type Follower struct {
+	FollowerConfig
+
+	mu        sync.Mutex
+	catalogue Catalogue // the newest; zero before the first
+	streams   map[string]*following
+	warm      bool          // as last announced
+	changed   chan struct{} // closed when warm changes
+	wait      sync.WaitGroup
+}
+
+// following is a stream that is being followed.
+type following struct {
+	cancel     context.CancelFunc
+	stream     *Stream
+	renditions []string
+	revision   uint64        // of the multivariant playlist, as the catalogue has it
+	revised    chan struct{} // buffered: the catalogue has a new revision
+}
+
+// NewFollower returns a follower; Run makes it follow.
+func NewFollower(c FollowerConfig) *Follower {
+	return &Follower{FollowerConfig: c, streams: map[string]*following{}, changed: make(chan struct{})}
+}
+
+// Run follows until ctx ends, and returns when all that it started has ended.
+func (f *Follower) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer f.wait.Wait()
+	defer cancel()
+	pause := backoff{}
+	for ctx.Err() == nil {
+		base := f.upstream(ctx, 0)
+		if base == "" {
+			break
+		}
+		began := time.Now()
+		err := f.control(ctx, base)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(began) > keepAliveLost {
+			pause = backoff{} // it did work for a while
+		}
+		f.Logger.Warn("control channel lost", "upstream", base, "err", err)
+		pause.wait(ctx)
+	}
+	return context.Cause(ctx)
+}
+
+// upstream returns the base URL to use at the nth try in a row, and waits for
+// one to be known; "" when ctx ends.
+func (f *Follower) upstream(ctx context.Context, try int) string {
+	for {
+		changed := f.UpstreamsChanged()
+		if all := f.Upstreams(); len(all) > 0 {
+			return all[try%len(all)]
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ""
+		}
+	}
+}
+
+// Warm tells whether the catalogue is known and every live stream of it has
+// its whole window here.
+func (f *Follower) Warm() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.isWarm()
+}
+
+// isWarm needs f.mu.
+func (f *Follower) isWarm() bool {
+	if f.catalogue.Version == 0 {
+		return false
+	}
+	for _, s := range f.catalogue.Streams {
+		if s.Live && (f.streams[s.Name] == nil || f.streams[s.Name].stream.Index() == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// Changed returns a channel that is closed when Warm changes.
+func (f *Follower) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// announce tells those who wait on Changed.
+func (f *Follower) announce() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if warm := f.isWarm(); warm != f.warm {
+		f.warm = warm
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
+}
+
+// epoch returns the authority's epoch as far as it is known.
+func (f *Follower) epoch() Epoch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.catalogue.Epoch
+}
+
+// Lag returns the age of the newest media of the stream that is farthest
+// behind: from the end of its last part to now. False when there is none.
+func (f *Follower) Lag() (time.Duration, bool) { return f.Store.Lag() }
+
+// take follows what a catalogue newer than the last one says.
+func (f *Follower) take(ctx context.Context, c Catalogue) {
+	f.mu.Lock()
+	if f.catalogue.Version != 0 && !c.newer(f.catalogue) {
+		f.mu.Unlock()
+		return
+	}
+	f.catalogue = c
+	for name := range f.streams {
+		if !slices.ContainsFunc(c.Streams, func(s CatalogueStream) bool { return s.Name == name }) {
+			f.drop(name)
+		}
+	}
+	for _, s := range c.Streams {
+		if s.Live {
+			f.follow(ctx, s)
+		}
+	}
+	f.mu.Unlock()
+	f.announce()
+}
+
+// drop needs f.mu.
+func (f *Follower) drop(name string) {
+	f.streams[name].cancel()
+	delete(f.streams, name)
+	f.Store.Remove(name)
+	f.Logger.Info("stream removed", "stream", name)
+}
+
+// follow begins to follow a stream, or what is new of it. It needs f.mu.
+func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
+	if old := f.streams[s.Name]; old != nil && old.stream.Constants != s.Constants {
+		f.drop(s.Name) // born anew: what players know of it no longer holds
+	}
+	one := f.streams[s.Name]
+	if one == nil {
+		var inner context.Context
+		one = &following{stream: f.Store.Create(s.Name, s.Constants), revised: make(chan struct{}, 1)}
+		inner, one.cancel = context.WithCancel(ctx)
+		f.streams[s.Name] = one
+		f.Logger.Info("stream found", "stream", s.Name)
+		f.wait.Go(func() { f.followIndex(inner, one) })
+		f.followRenditions(inner, one, s.Renditions)
+	} else if !slices.Equal(one.renditions, s.Renditions) {
+		// A set of renditions is fixed at a stream's birth; a catalogue that
+		// changes it belongs to a later version of the authority.
+		f.Logger.Warn("the renditions of a stream changed", "stream", s.Name, "was", one.renditions, "is", s.Renditions)
+	}
+	if one.revision != s.Revision {
+		one.revision = s.Revision
+		select {
+		case one.revised <- struct{}{}:
+		default: // one is waiting already
+		}
+	}
+}
+
+// followRenditions begins a window's follower for each. It needs f.mu.
+func (f *Follower) followRenditions(ctx context.Context, one *following, renditions []string) {
+	one.renditions = renditions
+	for _, rendition := range renditions {
+		r := &fetcher{
+			Follower: f,
+			window:   one.stream.CreateWindow(rendition),
+			path:     "/" + one.stream.Name + "/" + rendition + "/",
+			log:      f.Logger.With("stream", one.stream.Name, "rendition", rendition),
+			patience: one.stream.Constants.maxHold() + answerPatience,
+		}
+		f.wait.Go(func() { r.run(ctx) })
+	}
+}
+
+// followIndex keeps the multivariant playlist. It is set when all windows are
+// filled, so that nobody is led to a list that is not there yet.
+func (f *Follower) followIndex(ctx context.Context, one *following) {
+	for _, rendition := range one.stream.Renditions() {
+		w := one.stream.Window(rendition)
+		for v, changed, _ := w.snapshot(); v == nil; v, changed, _ = w.snapshot() {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	for {
+		select {
+		case <-one.revised:
+		case <-ctx.Done():
+			return
+		}
+		pause := backoff{}
+		for try := 0; ctx.Err() == nil; try++ {
+			text, err := f.get(ctx, f.upstream(ctx, try)+"/"+one.stream.Name+"/index.m3u8", maxPlaylistBytes, answerPatience)
+			if err == nil {
+				_, err = ParseMultivariant(text)
+			}
+			if err == nil {
+				one.stream.SetIndex(text)
+				f.announce()
+				break
+			}
+			if ctx.Err() == nil {
+				f.Logger.Warn("fetch the multivariant playlist", "stream", one.stream.Name, "err", err)
+			}
+			pause.wait(ctx)
+		}
+	}
+}

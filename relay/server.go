@@ -1,0 +1,368 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ServerConfig says what a server serves and whom it asks.
+type ServerConfig struct {
+	Store      *Store
+	Credential *Credential // knows the requests of other nodes
+	Load       *Load       // counts what goes out
+	Logger     *slog.Logger
+
+	// MediaMaxAge is how long media may be cached: as long as the window.
+	// Default 60 s.
+	MediaMaxAge time.Duration
+	// Redirect returns the base URL (http://127.0.0.2:8080) of the relay to
+	// which a new public session is sent, or "" to serve it here. Called from
+	// any goroutine, must not block. Nil on relays: they serve.
+	Redirect func() string
+	// Ready tells why this node is not to be listed; nil when it is.
+	Ready func() error
+	// Alive tells what an operator should know of a node that lives, as
+	// "isolated"; "" when all is well. May be nil.
+	Alive func() string
+	// Pool serves /pool/…, only to other nodes. May be nil.
+	Pool http.Handler
+	// Player serves /assets/… and each stream's page. May be nil.
+	Player http.Handler
+}
+
+// server answers everything that a node's public listener is asked.
+type server struct {
+	ServerConfig
+	mediaCaching []string
+}
+
+// NewServer returns the handler of a node's public listener:
+//
+//	/{stream}/index.m3u8                      multivariant playlist
+//	/{stream}/{rendition}/live.m3u8           media playlist, blocking reload
+//	/{stream}/{rendition}/{epoch}/{file}      init segment, segment, part
+//	/{stream}/, /assets/…                     the player
+//	/healthz, /readyz                         liveness, readiness
+//	/pool/…                                   node to node
+//
+// An access prefix /~{token}/ before a stream is stripped.
+func NewServer(c ServerConfig) http.Handler {
+	if c.MediaMaxAge == 0 {
+		c.MediaMaxAge = time.Minute
+	}
+	age := fmt.Sprintf("public, max-age=%d, immutable", int(c.MediaMaxAge.Seconds()))
+	return &server{ServerConfig: c, mediaCaching: []string{age}}
+}
+
+// Header values that many answers share: set as slices, they cost nothing.
+var (
+	typePlaylist = []string{"application/vnd.apple.mpegurl"}
+	typeMedia    = []string{"video/mp4"}
+	anyOrigin    = []string{"*"}
+	exposed      = []string{"Age, Date, Content-Length, Content-Range, Retry-After, CMSD-Static, CMSD-Dynamic"}
+	varyEncoding = []string{"Accept-Encoding"}
+	encodingGzip = []string{"gzip"}
+	noStore      = []string{"no-store"}
+	brief        = []string{"public, max-age=2"}
+	plainList    = []string{"public, max-age=1"}
+	blockingList = []string{"public, max-age=12"}
+	takesRanges  = []string{"bytes"}
+)
+
+// ServeHTTP is the surface of a node, at a glance.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["Access-Control-Expose-Headers"] = exposed
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		preflight(w)
+		return
+	default:
+		h.Set("Allow", "GET, HEAD, OPTIONS")
+		s.refuse(w, http.StatusMethodNotAllowed, "this server takes GET and HEAD only")
+		return
+	}
+	// An escape where none is needed is another spelling of a name: one object
+	// has one name.
+	path, ok := strings.CutPrefix(r.URL.Path, "/")
+	if !ok || r.URL.RawPath != "" {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	first, rest, nested := strings.Cut(path, "/")
+	switch {
+	case first == "healthz" && !nested:
+		s.healthz(w)
+	case first == "readyz" && !nested:
+		s.readyz(w)
+	case first == "pool" && nested:
+		s.pool(w, r)
+	case first == "assets" && nested && s.Player != nil:
+		s.player(w, r)
+	case strings.HasPrefix(first, "~") && nested:
+		stream, rest, nested := strings.Cut(rest, "/")
+		s.stream(w, r, "/"+first, stream, rest, nested)
+	default:
+		s.stream(w, r, "", first, rest, nested)
+	}
+}
+
+// preflight answers what a browser asks before a request with a Range or CMCD
+// headers from another site.
+func preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Range, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session")
+	h.Set("Access-Control-Max-Age", "86400")
+	setWriteDeadline(w, 0)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// stream answers for one stream; prefix is the access prefix.
+func (s *server) stream(w http.ResponseWriter, r *http.Request, prefix, name, rest string, nested bool) {
+	switch {
+	case ValidStream(name) != nil:
+		s.fail(w, r, ErrNotFound)
+	case !nested && s.Player != nil:
+		w.Header()["Cache-Control"] = brief
+		setWriteDeadline(w, 0)
+		http.Redirect(w, r, prefix+"/"+name+"/", http.StatusPermanentRedirect)
+	case rest == "" && s.Player != nil:
+		s.player(w, r)
+	case rest == "index.m3u8":
+		s.index(w, r, prefix, name)
+	default:
+		s.rendition(w, r, name, rest)
+	}
+}
+
+// rendition answers for what lies below a rendition.
+func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path string) {
+	rendition, file, ok := strings.Cut(path, "/")
+	st := s.Store.Stream(stream)
+	if !ok || st == nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	window := st.Window(rendition)
+	switch {
+	case window == nil:
+		s.fail(w, r, ErrNotFound)
+	case file == "live.m3u8":
+		s.live(w, r, window)
+	default:
+		s.media(w, r, window, file)
+	}
+}
+
+// sentMark is in the query of a request that was sent on once: such a request
+// is not sent on again.
+const sentMark = "_sc_sent=1"
+
+// index answers with the multivariant playlist: the only place where a new
+// session begins, hence the only one that sends viewers elsewhere.
+func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name string) {
+	if s.Redirect != nil && !strings.Contains(r.URL.RawQuery, sentMark) && !s.fromNode(r) {
+		if base := s.Redirect(); base != "" {
+			s.sendOn(w, r, base+prefix+"/"+name+"/index.m3u8")
+			return
+		}
+	}
+	st := s.Store.Stream(name)
+	if st == nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	index := st.indexRendering()
+	if index == nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	s.sendList(w, r, index, plainList)
+}
+
+// sendOn sends a new session to another node, its query kept.
+func (s *server) sendOn(w http.ResponseWriter, r *http.Request, url string) {
+	query := r.URL.RawQuery
+	if query != "" {
+		query += "&"
+	}
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h.Set("Location", url+"?"+query+sentMark)
+	setWriteDeadline(w, 0)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+// fromNode tells whether another node of the pool asks.
+func (s *server) fromNode(r *http.Request) bool {
+	return s.Credential != nil && r.Header.Get("Authorization") != "" && s.Credential.Valid(r)
+}
+
+// live answers with a media playlist, held until it has what is asked for.
+func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
+	d, err := parseDirectives(r.URL.RawQuery)
+	if err != nil {
+		s.refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	v, caching := window.Version(), plainList
+	switch {
+	case v == nil:
+		s.fail(w, r, ErrNotFound)
+		return
+	case d.block && !v.Playlist.Ended:
+		if v, err = window.Await(r.Context(), d.msn, d.part); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		caching = blockingList
+	}
+	list := v.full
+	if d.skip {
+		list = v.delta()
+	}
+	s.sendList(w, r, list, caching)
+}
+
+// media answers with an init segment, a segment or a part; one that comes next
+// is held until it is whole.
+func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, file string) {
+	name, err := ParseMediaName(file)
+	if err != nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	o, err := window.Media(r.Context(), name)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.sendObject(w, r, o)
+}
+
+func (s *server) sendList(w http.ResponseWriter, r *http.Request, list *rendering, caching []string) {
+	h := w.Header()
+	h["Content-Type"] = typePlaylist
+	h["Cache-Control"] = caching
+	h["Vary"] = varyEncoding
+	body, etag := list.text, `"`+list.etag+`"`
+	if acceptsGzip(r) {
+		body, etag = list.gzip(), `"`+list.etag+`-gzip"`
+		h["Content-Encoding"] = encodingGzip
+	}
+	s.send(w, r, body, etag, 0)
+}
+
+func (s *server) sendObject(w http.ResponseWriter, r *http.Request, o *Object) {
+	h := w.Header()
+	h["Content-Type"] = typeMedia
+	h["Cache-Control"] = s.mediaCaching
+	h["Accept-Ranges"] = takesRanges
+	media := o.Duration
+	if s.fromNode(r) {
+		media = 0
+	}
+	// The name of an object is never used for other bytes, so it is the tag.
+	etag := `"` + o.Name.String() + `"`
+	if r.Header.Get("Range") == "" {
+		s.send(w, r, o.Body, etag, media)
+		return
+	}
+	h.Set("ETag", etag)
+	setWriteDeadline(w, len(o.Body))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(o.Body))
+	s.Load.Add(int64(len(o.Body)), media)
+}
+
+// healthz says that the process lives, and serves what it has.
+func (s *server) healthz(w http.ResponseWriter) {
+	text := "ok"
+	if s.Alive != nil {
+		if note := s.Alive(); note != "" {
+			text = note
+		}
+	}
+	say(w, http.StatusOK, noStore, text)
+}
+
+// readyz says whether this node is to be listed.
+func (s *server) readyz(w http.ResponseWriter) {
+	if s.Ready != nil {
+		if err := s.Ready(); err != nil {
+			s.refuse(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			return
+		}
+	}
+	say(w, http.StatusOK, noStore, "ready")
+}
+
+// playerBytes is the most that one answer of the player can be.
+const playerBytes = 2 << 20
+
+func (s *server) player(w http.ResponseWriter, r *http.Request) {
+	setWriteDeadline(w, playerBytes)
+	s.Player.ServeHTTP(w, r)
+}
+
+// pool lets other nodes in and nobody else.
+func (s *server) pool(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.Pool == nil:
+		s.fail(w, r, ErrNotFound)
+	case !s.fromNode(r):
+		s.refuse(w, http.StatusUnauthorized, "this path is for the nodes of the pool")
+	default:
+		w.Header()["Cache-Control"] = noStore
+		s.Pool.ServeHTTP(w, r)
+	}
+}
+
+// fail maps a window's errors to HTTP, in this one place.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		s.refuse(w, http.StatusNotFound, "there is no such thing here, or not any more")
+	case errors.Is(err, ErrTooFar):
+		s.refuse(w, http.StatusBadRequest, "this lies too far ahead of the live stream")
+	case errors.Is(err, ErrStalled):
+		s.refuse(w, http.StatusServiceUnavailable, "the stream stands still, try again")
+	case r.Context().Err() != nil || errors.Is(err, context.Canceled):
+		// The one who asked is gone; an aborted answer is never cached.
+		panic(http.ErrAbortHandler)
+	default:
+		// Without the path: an access prefix is a viewer's secret.
+		s.Logger.Error("answer a request", "err", err)
+		s.refuse(w, http.StatusInternalServerError, "this is our fault, try again")
+	}
+}
+
+// refuse answers with an error and a sentence. What the relay itself can't do
+// is never cached: one bad second would be served for many.
+func (s *server) refuse(w http.ResponseWriter, status int, sentence string) {
+	caching := brief
+	if status >= 500 {
+		caching = noStore
+		w.Header().Set("Retry-After", "2")
+	}
+	say(w, status, caching, sentence)
+}
+
+// say answers with one line of text.
+func say(w http.ResponseWriter, status int, caching []string, line string) {
+	h := w.Header()
+	h["Cache-Control"] = caching
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	setWriteDeadline(w, len(line))
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, line+"\n")
+}
