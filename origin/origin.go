@@ -1,0 +1,196 @@
+// Package origin takes feeds in and makes each into one unbroken programme: it
+// is the only place where media are packaged, named and numbered.
+//
+//	RTSP ─▶ depacketize ─▶ Unit ─▶ Publication ─▶ packager ─▶ timeline ─▶ relay.Window
+//	                                  one a publisher │           │ one a stream
+//	                                     segmenter ───┤           ├── journal: what never goes back
+//	                                     audioQueue ──┘           └── catalogue: signed, to each relay
+//
+// A publication ends with its publisher; a stream's timeline lives as long as
+// the origin, and its numbers go on beyond that: media sequence and epoch never
+// go back, bytes that were published never change.
+//
+// The package does not deliver (package relay does, on an origin as on a
+// relay), does not transcode, and does not know who is in the pool.
+package origin
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"surgecast/relay"
+)
+
+// DefaultWindow is the length of the live list where Config names none.
+const DefaultWindow = 60 * time.Second
+
+// Config is what an Origin needs.
+type Config struct {
+	// Dir is where the journal is kept. It must exist, and nobody else may use
+	// it meanwhile. Required.
+	Dir string
+	// AuthorityKey signs the catalogue. Required.
+	AuthorityKey ed25519.PrivateKey
+	// Streams are all that may be published.
+	Streams []StreamConfig
+	// Store is filled with them. Required.
+	Store *relay.Store
+	// Window is the least length of the live list, default DefaultWindow. It is
+	// never under three target durations or six segments.
+	Window time.Duration
+	// Logger, default none.
+	Logger *slog.Logger
+}
+
+// StreamConfig is one stream.
+type StreamConfig struct {
+	// Name as in URLs, see relay.ValidStream.
+	Name string
+	// PublishKey is what an encoder must know. Required.
+	PublishKey string
+	// Constants never change while the stream lives; the zero value means
+	// relay.DefaultConstants.
+	Constants relay.Constants
+}
+
+// Origin packages the streams of one configuration.
+type Origin struct {
+	config    Config
+	journal   *journal
+	catalogue *catalogue
+	streams   map[string]*stream // never changes
+	keys      map[string]string  // never changes
+	stopped   chan struct{}      // closed when Run ends
+}
+
+// New returns an Origin under a new epoch, which is durable when New returns.
+// Nothing is published before that. Run must be called next.
+func New(config Config) (*Origin, error) {
+	if err := config.prepare(); err != nil {
+		return nil, err
+	}
+	journal, err := openJournal(config.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o := &Origin{
+		config:  config,
+		journal: journal,
+		streams: map[string]*stream{},
+		keys:    map[string]string{},
+		stopped: make(chan struct{}),
+	}
+	o.catalogue, err = newCatalogue(config.AuthorityKey, journal.epoch, config.Streams, config.Logger)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range config.Streams {
+		o.keys[s.Name] = s.PublishKey
+		o.streams[s.Name] = o.newStream(s)
+	}
+	return o, nil
+}
+
+// prepare fills in the defaults and says what is wrong.
+func (c *Config) prepare() error {
+	if c.Dir == "" || c.Store == nil || len(c.AuthorityKey) != ed25519.PrivateKeySize {
+		return errors.New("origin: want a state directory, a store and the authority key")
+	}
+	if c.Window == 0 {
+		c.Window = DefaultWindow
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Streams = append([]StreamConfig(nil), c.Streams...)
+	seen := map[string]bool{}
+	for i := range c.Streams {
+		s := &c.Streams[i]
+		if err := relay.ValidStream(s.Name); err != nil {
+			return err
+		}
+		if s.Constants == (relay.Constants{}) {
+			s.Constants = relay.DefaultConstants()
+		}
+		switch err := s.Constants.Validate(); {
+		case err != nil:
+			return fmt.Errorf("stream %q: %w", s.Name, err)
+		case s.PublishKey == "":
+			return fmt.Errorf("stream %q has no publish key: give it one", s.Name)
+		case seen[s.Name]:
+			return fmt.Errorf("stream %q is there twice: give each its own name", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}
+
+func (o *Origin) newStream(c StreamConfig) *stream {
+	out := o.config.Store.Create(c.Name, c.Constants)
+	last, known := o.journal.stream(c.Name)
+	return &stream{
+		name:      c.Name,
+		constants: c.Constants,
+		out:       out,
+		journal:   o.journal,
+		catalogue: o.catalogue,
+		logger:    o.config.Logger.With("stream", c.Name),
+		timeline:  newTimeline(out.CreateWindow(mainRendition), o.journal.epoch, c.Constants, o.config.Window, last, known),
+	}
+}
+
+// Run keeps the journal until ctx ends. It then ends all publications, with
+// their segments sealed, and all control channels.
+func (o *Origin) Run(ctx context.Context) error {
+	defer close(o.stopped)
+	// Saved once more behind the last seal, so the journal ends on its own
+	// context.
+	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	saved := make(chan struct{})
+	go func() {
+		defer close(saved)
+		o.journal.run(keep, o.config.Logger)
+	}()
+	<-ctx.Done()
+	for _, s := range o.streams {
+		s.close()
+	}
+	stop()
+	<-saved
+	return nil
+}
+
+// Epoch returns the epoch of all media that this Origin publishes.
+func (o *Origin) Epoch() relay.Epoch { return o.journal.epoch }
+
+// Publish begins a publication. The newest publisher of a stream wins: an older
+// publication is sealed and its Done is closed.
+//
+// Errors: ErrUnknownStream, ErrCodecUnusable, ErrCodecChanged, ErrClosed.
+func (o *Origin) Publish(name string, tracks []Track) (*Publication, error) {
+	s := o.streams[name]
+	if s == nil {
+		return nil, ErrUnknownStream
+	}
+	return s.publish(tracks)
+}
+
+// PublishKey returns the key of a stream; ok is false for unknown streams.
+func (o *Origin) PublishKey(name string) (key string, ok bool) {
+	key, ok = o.keys[name]
+	return key, ok
+}
+
+// KeyValid tells whether key is the stream's publish key, in a time that tells
+// neither how much of it is right nor whether the stream is there.
+func (o *Origin) KeyValid(name, key string) bool {
+	want, ok := o.keys[name]
+	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(key))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && ok
+}
