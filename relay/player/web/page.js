@@ -36,6 +36,7 @@
   $('title').textContent = title;
 
   video.muted = true;
+  let soundChosen = false;
   const session = openSession(video, 'index.m3u8', render);
   if (session instanceof LibrarySession) session.beforeSwap = holdPicture;
 
@@ -70,6 +71,7 @@
     }
     root.dataset.state = state;
     root.dataset.stalls = session?.stalls ?? 0;
+    root.dataset.paused = Boolean(session?.paused);
     if (session?.flowing) $('still').hidden = true;
     renderControls(state);
     renderLatency(state);
@@ -89,9 +91,10 @@
   }
 
   function renderControls(state) {
+    $('badge').hidden = state !== 'playing' && state !== 'stalled';
     const playing = session && !session.paused && !session.blocked;
     label($('play'), playing ? 'Pause' : 'Play', 'K', playing ? 'icon-pause' : 'icon-play');
-    $('play').disabled = !session?.played && !session?.blocked;
+    $('play').disabled = state === 'ended' || (!session?.played && !session?.blocked);
     $('big-play').hidden = !(session?.blocked || (session?.paused && session.played));
     label($('sound'), video.muted ? 'Turn sound on' : 'Turn sound off', 'M', video.muted ? 'icon-muted' : 'icon-sound');
     $('sound').hidden = Boolean(session?.silent);
@@ -136,8 +139,6 @@
     still.getContext('2d').drawImage(video, 0, 0);
     still.hidden = false;
   }
-
-  let soundChosen = false;
 
   function setSound(on) {
     soundChosen = true;

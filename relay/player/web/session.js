@@ -12,7 +12,7 @@ const FIRST_BYTE_MS = 2500;
 // Failures in a row wait 0, then this long, doubling up to the cap; with half of it left to chance, so that a
 // thousand viewers of one lost server do not come back in the same moment.
 const FIRST_RETRY_MS = 300;
-const LAST_RETRY_MS = 10_000;
+const LAST_RETRY_MS = 6000;
 // How often a stream that has not started, is interrupted, or has ended is asked for.
 const ABSENT_MS = 4000;
 const INTERRUPTED_MS = 3000;
@@ -48,7 +48,7 @@ class Session {
     on('playing', () => this.#flow());
     on('waiting', () => this.#halt());
     on('emptied', () => this.#halt());
-    on('ended', () => this.failed('ended'));
+    on('ended', () => this.#end());
     addEventListener('online', () => this.timer && this.reopen());
     setInterval(() => this.#watch(), 500);
   }
@@ -66,14 +66,17 @@ class Session {
     this.report();
   }
 
+  #end() {
+    this.flowing = false;
+    this.failed('ended');
+  }
+
   // The one watch over everything that no event tells.
   #watch() {
     const now = performance.now();
-    if (this.video.currentTime !== this.movedTo || this.paused || this.blocked || this.timer) {
-      if (this.video.currentTime !== this.movedTo && !this.flowing && this.video.readyState > 2 && !this.video.paused) this.#flow();
-      this.movedTo = this.video.currentTime;
-      this.movedAt = now;
-    }
+    const moved = this.video.currentTime !== this.movedTo;
+    if (moved || this.paused || this.blocked || this.timer) this.movedAt = now;
+    this.movedTo = this.video.currentTime;
     if (now - this.movedAt > STUCK_MS) {
       this.movedAt = now;
       this.failed(this.trouble || 'interrupted');
