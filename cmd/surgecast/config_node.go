@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// The ports that a node uses unless told otherwise.
+const (
+	defaultViewerPort = 8080
+	defaultGossipPort = 7946
+	defaultAPIPort    = 9090
+	defaultRTSPPort   = 8554
+	defaultRTPPort    = 8000
+	defaultRTCPPort   = 8001
+)
+
+// NodeConfig is what an origin and a relay have in common.
+type NodeConfig struct {
+	// Address is the IP address that all listeners of the node use and under
+	// which the others reach it. Default auto: the address that this machine
+	// uses towards the first seed, else its only one. The flag --address
+	// outranks it.
+	Address Address `yaml:"address"`
+
+	// Dir holds the node's state, in one folder for each address: what it
+	// must remember, and the way to its private API. Relative to the
+	// configuration. Default "state".
+	Dir string `yaml:"dir"`
+
+	// Zone is the DNS name that viewers ask for, such as live.example.org.
+	// Default none: then no DNS answers are given.
+	Zone string `yaml:"zone"`
+
+	// Pool is the name of the pool. Nodes of another pool never mix with
+	// this one, even if someone mixes up the seeds. Default "surgecast".
+	Pool string `yaml:"pool"`
+
+	// PoolSecretFile names the file with the secret that lets a node join
+	// and fetch. Required; the same on every node; readable by its owner only.
+	PoolSecretFile string `yaml:"pool_secret_file"`
+
+	// Seeds are the gossip addresses (ip:port) that a starting node asks for
+	// the pool. One that answers is enough. Required on a relay.
+	Seeds []HostPort `yaml:"seeds"`
+
+	// Ports of the listeners; 0 turns one off where it can be done without.
+	Ports PortsConfig `yaml:"ports"`
+
+	// Capacity is what the node's link carries to viewers, such as 1Gbit/s.
+	// It weighs the node in the pool. Default 0bit/s: not known, all nodes
+	// count the same.
+	Capacity BitRate `yaml:"capacity"`
+
+	// Drain is how long a node that was told to end goes on serving after it
+	// asked the pool to send viewers elsewhere. Default 2s.
+	Drain Duration `yaml:"drain"`
+
+	// Log is how the node tells what happens, on standard error.
+	Log LogConfig `yaml:"log"`
+
+	// PoolSecret is read from PoolSecretFile.
+	PoolSecret []byte
+}
+
+// PortsConfig are the ports of a node, all on its one address.
+type PortsConfig struct {
+	// Viewers is where players, relays and probes ask, by HTTP. Default 8080.
+	Viewers Port `yaml:"viewers"`
+
+	// Gossip is where the nodes tell each other who is there, by UDP and
+	// TCP. Default 7946.
+	Gossip Port `yaml:"gossip"`
+
+	// API is the private listener for operators: status, metrics, profiles.
+	// 0 turns it off. Default 9090.
+	API Port `yaml:"api"`
+}
+
+// LogConfig is how a node logs.
+type LogConfig struct {
+	// Level is the least grave that is logged: debug, info, warn or error.
+	// Default info.
+	Level LogLevel `yaml:"level"`
+
+	// Format is text (for people) or json (for collectors). Default text.
+	Format LogFormat `yaml:"format"`
+}
+
+func defaultNodeConfig() NodeConfig {
+	return NodeConfig{
+		Dir:   "state",
+		Pool:  "surgecast",
+		Ports: PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
+		Drain: Duration(2 * time.Second),
+		Log:   LogConfig{Level: LogLevel(slog.LevelInfo), Format: "text"},
+	}
+}
+
+// maxDrain bounds the time that a node takes to leave, so that whatever
+// stopped it (a person, a service manager) does not lose patience first.
+const maxDrain = time.Hour
+
+// complete checks what origin and relay share, and reads the pool's secret.
+func (c *NodeConfig) complete(d *document) error {
+	c.Dir = d.beside(c.Dir)
+	if c.Pool == "" || len(c.Pool) > 64 {
+		return d.at(place("pool"), "pool: write a name of 1 to 64 letters, the same on every node")
+	}
+	if err := validZone(c.Zone); err != nil {
+		return d.at(place("zone"), "zone: %v", err)
+	}
+	if c.Ports.Viewers == 0 {
+		return d.at(place("ports", "viewers"), "ports.viewers can't be turned off: write 8080")
+	}
+	if c.Ports.Gossip == 0 {
+		return d.at(place("ports", "gossip"), "ports.gossip can't be turned off: write %d", defaultGossipPort)
+	}
+	if time.Duration(c.Drain) > maxDrain {
+		return d.at(place("drain"), "drain: %v is too long: write at most 1h", time.Duration(c.Drain))
+	}
+	var err error
+	c.PoolSecret, err = d.secret(place("pool_secret_file"), c.PoolSecretFile, "the pool's secret")
+	return err
+}
+
+// validZone tells what is wrong with a zone; the empty one is fine.
+func validZone(zone string) error {
+	if zone == "" {
+		return nil
+	}
+	if strings.HasSuffix(zone, ".") {
+		return fmt.Errorf("write %s without the dot at its end", strings.TrimRight(zone, "."))
+	}
+	if len(zone) > 200 || !strings.Contains(zone, ".") {
+		return fmt.Errorf("%q is no DNS name: write one such as live.example.org", zone)
+	}
+	for label := range strings.SplitSeq(zone, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return fmt.Errorf("%q is no DNS name: write one such as live.example.org, in lower case", zone)
+		}
+	}
+	return nil
+}
+
+// place names a key in a configuration, for an error about it.
+func place(steps ...any) []any { return steps }
+
+// logger returns the logger that the configuration asks for.
+func (c LogConfig) logger(out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.Level(c.Level)}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"time"
+
+	"surgecast/relay"
+)
+
+// OriginConfig is origin.yaml. configs/origin.yaml is the sample with all keys.
+type OriginConfig struct {
+	NodeConfig
+
+	// AuthorityKeyFile names the file with the private key that signs the
+	// catalogue. Required; on the origin only, never on a relay's image.
+	AuthorityKeyFile string `yaml:"authority_key_file"`
+
+	// ServeViewers says when the origin serves viewers itself instead of
+	// sending them to a relay: when_pool_empty, always or never. Default
+	// when_pool_empty.
+	ServeViewers ServeViewers `yaml:"serve_viewers"`
+
+	// Window is how far back viewers can go in the live playlist. Default 60s.
+	Window Duration `yaml:"window"`
+
+	// RTSP is where encoders push.
+	RTSP RTSPConfig `yaml:"rtsp"`
+
+	// DNS answers for the zone. Default off: name servers belong on hosts of
+	// their own, so that a flood of questions does not take the ingest's link.
+	DNS DNSConfig `yaml:"dns"`
+
+	// Streams are what encoders may publish. At least one.
+	Streams []StreamConfig `yaml:"streams"`
+
+	// AuthorityKey is read from AuthorityKeyFile.
+	AuthorityKey ed25519.PrivateKey
+}
+
+// RTSPConfig is the RTSP listener of an origin.
+type RTSPConfig struct {
+	// Port takes ANNOUNCE and RECORD, and the media when it comes by TCP.
+	// 0 turns RTSP off. Default 8554.
+	Port Port `yaml:"port"`
+
+	// RTPPort and RTCPPort take media by UDP: an even port and the next one.
+	// Default 8000 and 8001.
+	RTPPort  Port `yaml:"rtp_port"`
+	RTCPPort Port `yaml:"rtcp_port"`
+}
+
+// DNSConfig is the name server of an origin.
+type DNSConfig struct {
+	// Port takes questions by UDP and TCP. 0 turns it off. Default 0.
+	Port Port `yaml:"port"`
+
+	// NameServers are the names in the zone's NS records. Default ns1.ZONE.
+	NameServers []string `yaml:"name_servers"`
+}
+
+// StreamConfig is one stream.
+type StreamConfig struct {
+	// Name is the first element of the stream's URLs, and of the RTSP URL that
+	// its encoder pushes to: 1 to 64 of a-z, 0-9 and "-". Required.
+	Name string `yaml:"name"`
+
+	// PublishKeyFile names the file with the key that its encoder must give.
+	// Required.
+	PublishKeyFile string `yaml:"publish_key_file"`
+
+	// TargetDuration is the length that no segment exceeds, in whole seconds.
+	// It can't be changed while a stream runs. Default 2s.
+	TargetDuration Duration `yaml:"target_duration"`
+
+	// Part is the length of a part, which viewers are about three of behind.
+	// Default 225ms: it has a whole number of frames at each usual frame rate.
+	Part Duration `yaml:"part"`
+
+	// PublishKey is read from PublishKeyFile.
+	PublishKey string
+}
+
+func defaultOriginConfig() OriginConfig {
+	return OriginConfig{
+		NodeConfig:   defaultNodeConfig(),
+		ServeViewers: ServeWhenPoolEmpty,
+		Window:       Duration(time.Minute),
+		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
+	}
+}
+
+// loadOriginConfig reads file, fills in defaults and secrets, and checks all.
+func loadOriginConfig(file string) (*OriginConfig, error) {
+	d, err := readDocument(file)
+	if err != nil {
+		return nil, err
+	}
+	c := defaultOriginConfig()
+	if err := d.decode(&c); err != nil {
+		return nil, err
+	}
+	return &c, c.complete(d)
+}
+
+func (c *OriginConfig) complete(d *document) error {
+	if err := c.NodeConfig.complete(d); err != nil {
+		return err
+	}
+	var err error
+	if c.AuthorityKey, err = d.authorityKey(place("authority_key_file"), c.AuthorityKeyFile); err != nil {
+		return err
+	}
+	if w := time.Duration(c.Window); w < 12*time.Second || w > time.Hour {
+		return d.at(place("window"), "window: %v is out of bounds: write 12s to 1h", w)
+	}
+	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
+		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
+	}
+	if c.DNS.Port != 0 && c.Zone == "" {
+		return d.at(place("dns"), "dns needs a zone to answer for: write \"zone: live.example.org\" above it")
+	}
+	for i, name := range c.DNS.NameServers {
+		if err := validZone(name); err != nil || name == "" {
+			return d.at(place("dns", "name_servers", i), "dns.name_servers[%d]: %q is no DNS name: write one such as ns1.%s", i, name, c.Zone)
+		}
+	}
+	return c.completeStreams(d)
+}
+
+func (c *OriginConfig) completeStreams(d *document) error {
+	if len(c.Streams) == 0 {
+		return d.at(place("streams"), "streams is empty: write at least one \"- name: theatre\" with its publish_key_file")
+	}
+	defaults := relay.DefaultConstants()
+	seen := make(map[string]bool)
+	for i := range c.Streams {
+		s := &c.Streams[i]
+		if err := relay.ValidStream(s.Name); err != nil {
+			return d.at(place("streams", i, "name"), "streams[%d].name: %v", i, err)
+		}
+		if seen[s.Name] {
+			return d.at(place("streams", i, "name"), "streams[%d].name: there is a stream %s already: choose another name", i, s.Name)
+		}
+		seen[s.Name] = true
+		if s.TargetDuration == 0 {
+			s.TargetDuration = Duration(defaults.TargetDuration)
+		}
+		if s.Part == 0 {
+			s.Part = Duration(defaults.PartTarget)
+		}
+		if err := s.constants().Validate(); err != nil {
+			return d.at(place("streams", i), "streams[%d]: %v", i, err)
+		}
+		key, err := d.secret(place("streams", i, "publish_key_file"), s.PublishKeyFile, "the key that the encoder gives")
+		if err != nil {
+			return err
+		}
+		s.PublishKey = string(key)
+	}
+	return nil
+}
+
+func (s StreamConfig) constants() relay.Constants {
+	return relay.ConstantsFor(time.Duration(s.TargetDuration), time.Duration(s.Part))
+}

@@ -1,0 +1,404 @@
+package main
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"surgecast/configs"
+)
+
+// newPoolDir writes the files of a pool as `surgecast init` does.
+func newPoolDir(t testing.TB, settings poolSettings) string {
+	t.Helper()
+	if settings.Stream == "" {
+		settings.Stream = "theatre"
+	}
+	if settings.Zone == "" {
+		settings.Zone = "live.surgecast.test"
+	}
+	if !settings.Origin.IsValid() {
+		settings.Origin = netip.MustParseAddr("127.0.0.1")
+	}
+	files, err := newPoolFiles(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "pool")
+	if err := files.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestInitMakesAPoolThatLoads(t *testing.T) {
+	dir := newPoolDir(t, poolSettings{Zone: "live.example.org", Origin: netip.MustParseAddr("192.0.2.10")})
+	o, err := loadOriginConfig(filepath.Join(dir, "origin.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := loadRelayConfig(filepath.Join(dir, "relay.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := o.Address.String(); got != "192.0.2.10" {
+		t.Errorf("the origin's address is %s", got)
+	}
+	if r.Address.IsValid() {
+		t.Errorf("the relay's file names an address: %s", r.Address)
+	}
+	if got := r.Seeds[0].String(); got != "192.0.2.10:7946" {
+		t.Errorf("the relay's seed is %s", got)
+	}
+	if string(o.PoolSecret) != string(r.PoolSecret) || len(o.PoolSecret) < 32 {
+		t.Error("the two configurations have different pool secrets, or a short one")
+	}
+	if !o.AuthorityKey.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(r.AuthorityPublicKey)) {
+		t.Error("the relay's public key is not that of the origin's private one")
+	}
+	if s := o.Streams[0]; s.Name != "theatre" || len(s.PublishKey) != 24 {
+		t.Errorf("stream %s has a key of %d letters", s.Name, len(s.PublishKey))
+	}
+}
+
+// TestSamplesAreComplete holds that each field of a Config struct stands in
+// its sample, and that the defaults that the sample shows are those of the code.
+func TestSamplesAreComplete(t *testing.T) {
+	o, r := defaultOriginConfig(), defaultRelayConfig()
+	for _, sample := range []struct {
+		name, text string
+		config     any
+	}{
+		{"origin.yaml", configs.Origin, &o},
+		{"relay.yaml", configs.Relay, &r},
+	} {
+		d, err := parseDocument(sample.name, []byte(sample.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.decode(sample.config); err != nil {
+			t.Fatal(err)
+		}
+		requireKeys(t, d, reflect.ValueOf(sample.config).Elem(), nil)
+	}
+	defaults := defaultOriginConfig()
+	if o.Ports != defaults.Ports || o.RTSP != defaults.RTSP || o.Window != defaults.Window || o.Drain != defaults.Drain ||
+		o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
+		t.Errorf("origin.yaml shows other defaults than the code has: %+v", o)
+	}
+	if r.Ports != defaults.Ports || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
+		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
+	}
+}
+
+func requireKeys(t *testing.T, d *document, v reflect.Value, at []any) {
+	t.Helper()
+	for key, field := range fieldsOf(v) {
+		here := append(at[:len(at):len(at)], key)
+		node := d.root
+		for _, step := range here {
+			node = childOf(node, step)
+		}
+		switch {
+		case node == nil:
+			t.Errorf("%s lacks %s", d.file, pathText(here))
+		case field.Kind() == reflect.Struct && field.NumField() > 1:
+			requireKeys(t, d, field, here)
+		case field.Kind() == reflect.Slice && field.Len() > 0 && field.Index(0).Kind() == reflect.Struct && field.Index(0).NumField() > 1:
+			requireKeys(t, d, field.Index(0), append(here, 0))
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	dir := newPoolDir(t, poolSettings{})
+	text := "pool_secret_file: pool.secret\nauthority_key_file: authority.key\nstreams: [{name: theatre, publish_key_file: theatre.key}]\n"
+	file := filepath.Join(dir, "short.yaml")
+	writeFile(t, file, text, 0o600)
+	c, err := loadOriginConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Duration(c.Window) != time.Minute || c.Ports.Viewers != 8080 || c.Dir != filepath.Join(dir, "state") {
+		t.Errorf("got window %v, port %d, dir %s", time.Duration(c.Window), c.Ports.Viewers, c.Dir)
+	}
+	if s := c.Streams[0]; time.Duration(s.TargetDuration) != 2*time.Second || time.Duration(s.Part) != 225*time.Millisecond {
+		t.Errorf("got constants %+v", s.constants())
+	}
+}
+
+func writeFile(t testing.TB, file, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, mode); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+}
+
+// TestBadConfigs changes one thing in a good configuration and holds the exact
+// sentence that stops the start.
+func TestBadConfigs(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		role     string
+		old, new string // in the file that init writes
+		at       string // text in the line that is to be named, if not new
+		want     string // the sentence; DIR stands for the folder
+	}{
+		{
+			"mistyped key", "origin", "\nserve_viewers:", "\nserve_viewer:", "",
+			`there is no key "serve_viewer" here: did you mean "serve_viewers"?`,
+		},
+		{
+			"mistyped key below another", "origin", "  rtp_port:", "  rpt_port:", "",
+			`there is no key "rpt_port" under rtsp: did you mean "rtp_port"?`,
+		},
+		{
+			"mistyped key in a list", "origin", "    part:", "    parts:", "",
+			`there is no key "parts" under streams[0]: did you mean "part"?`,
+		},
+		{
+			"a key like no other", "relay", "pool: surgecast", "wibblefrotz: 1", "",
+			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, log, pool, pool_secret_file, ports, seeds, zone`,
+		},
+		{
+			"the origin's key on a relay", "relay", "pool: surgecast", "rtsp: {port: 1}", "",
+			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, log, pool, pool_secret_file, ports, seeds, zone`,
+		},
+		{
+			"key twice", "origin", "drain: 2s", "window: 30s", "",
+			`window stands here for the second time: remove one`,
+		},
+		{
+			"no unit", "origin", "window: 60s", "window: 60", "",
+			`window: 60 has no unit: write 60s or 60ms`,
+		},
+		{
+			"wrong unit", "origin", "part: 225ms", "part: 225 msec", "",
+			`streams[0].part: "225 msec" is no duration: write a number with its unit, such as 2s, 225ms or 1m30s`,
+		},
+		{
+			"negative", "origin", "drain: 2s", "drain: -2s", "",
+			`drain: -2s is negative: write a duration such as 2s`,
+		},
+		{
+			"bit rate without unit", "relay", "capacity: 0bit/s", "capacity: 100", "",
+			`capacity: 100 has no unit: write 100Mbit/s or 100Gbit/s (100 bit/s if bits were meant)`,
+		},
+		{
+			"bit rate in bytes", "relay", "capacity: 0bit/s", "capacity: 100MB/s", "",
+			`capacity: "100MB/s" is in bytes: write bits per second, such as 100Mbit/s`,
+		},
+		{
+			"bit rate of nonsense", "relay", "capacity: 0bit/s", "capacity: fast", "",
+			`capacity: "fast" is no bit rate: write a number with kbit/s, Mbit/s or Gbit/s, such as 100Mbit/s`,
+		},
+		{
+			"address by name", "relay", "address: auto", "address: relay-1", "",
+			`address: "relay-1" is no IP address: write one such as 192.0.2.10 or 2001:db8::10, or auto`,
+		},
+		{
+			"every address", "relay", "address: auto", "address: 0.0.0.0", "",
+			`address: 0.0.0.0 stands for every address and can't be told to others: write the one that they reach, or auto`,
+		},
+		{
+			"seed without port", "relay", `"127.0.0.1:7946"`, "192.0.2.1", "",
+			`seeds[0]: 192.0.2.1 has no port: write 192.0.2.1:7946`,
+		},
+		{
+			"seed by name", "relay", `"127.0.0.1:7946"`, "origin:7946", "",
+			`seeds[0]: "origin:7946" is no IP address with a port: write one such as 192.0.2.10:7946`,
+		},
+		{
+			"no seeds", "relay", `["127.0.0.1:7946"]`, "[]", "",
+			`seeds is empty: write the gossip address of the origin, such as [192.0.2.10:7946]`,
+		},
+		{
+			"seeds no list", "relay", `["127.0.0.1:7946"]`, "127.0.0.1:7946", "",
+			`seeds is a list: write [a, b], or each entry on its own line after "- "`,
+		},
+		{
+			"port too large", "origin", "viewers: 8080", "viewers: 80800", "",
+			`ports.viewers: "80800" is no port: write a number from 1 to 65535, or 0 to turn this off`,
+		},
+		{
+			"port off", "origin", "viewers: 8080", "viewers: 0", "",
+			`ports.viewers can't be turned off: write 8080`,
+		},
+		{
+			"group as a value", "origin", "log:", "log: loud\nlogs:", "log: loud",
+			`log holds keys of its own (format, level), each on a line: this is none`,
+		},
+		{
+			"value as a group", "origin", "window: 60s", "window: {a: 1}", "",
+			`window is one value, not a list or a group of keys`,
+		},
+		{
+			"no value", "origin", "window: 60s", "window:", "",
+			`window has no value: write one, or remove the line to get the default`,
+		},
+		{
+			"window out of bounds", "origin", "window: 60s", "window: 2s", "",
+			`window: 2s is out of bounds: write 12s to 1h`,
+		},
+		{
+			"answer not on the list", "origin", "serve_viewers: when_pool_empty", "serve_viewers: yes", "",
+			`serve_viewers: "yes" is not one of the answers: write when_pool_empty, always or never`,
+		},
+		{
+			"level not on the list", "relay", "level: info", "level: loud", "",
+			`log.level: "loud" is no level: write debug, info, warn or error`,
+		},
+		{
+			"reserved stream", "origin", "name: theatre", "name: pool", "",
+			`streams[0].name: stream name "pool" is reserved: choose another`,
+		},
+		{
+			"target duration", "origin", "target_duration: 2s", "target_duration: 2500ms", "- name: theatre",
+			`streams[0]: target duration 2.5s: want whole seconds, at least 1s`,
+		},
+		{
+			"odd RTP port", "origin", "rtp_port: 8000", "rtp_port: 8002", "",
+			`rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001`,
+		},
+		{
+			"zone with a dot", "origin", "zone: live.surgecast.test", "zone: live.surgecast.test.", "",
+			`zone: write live.surgecast.test without the dot at its end`,
+		},
+		{
+			"not YAML", "origin", "seeds: []", "seeds: [", "",
+			`this is not YAML: sequence end token ']' not found`,
+		},
+		{
+			"no secret file", "relay", "pool_secret_file: pool.secret", "pool_secret_file: pool.sekret", "",
+			`pool_secret_file: there is no DIR/pool.sekret: put the pool's secret there, or write the path where it is`,
+		},
+		{
+			"secret not named", "relay", "pool_secret_file: pool.secret", "", "# surgecast relay",
+			`pool_secret_file is missing: it names the file with the pool's secret ("surgecast init" makes one)`,
+		},
+		{
+			"publish key not named", "origin", "    publish_key_file: theatre.key", "", "- name: theatre",
+			`streams[0].publish_key_file is missing: it names the file with the key that the encoder gives ("surgecast init" makes one)`,
+		},
+		{
+			"secret is a folder", "relay", "pool_secret_file: pool.secret", "pool_secret_file: .", "",
+			`pool_secret_file: DIR is no file: write the path of the file with the pool's secret`,
+		},
+		{
+			"another file as authority key", "origin", "authority_key_file: authority.key", "authority_key_file: pool.secret", "",
+			`authority_key_file: DIR/pool.secret is no private key in PEM: take the authority.key that "surgecast init" made`,
+		},
+		{
+			"the sample's public key", "relay", "@authority", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "",
+			`authority_public_key is still the sample's: take it from the relay.yaml that "surgecast init" made`,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := newPoolDir(t, poolSettings{})
+			file := filepath.Join(dir, test.role+".yaml")
+			text := replaceIn(t, file, test.old, test.new)
+			before, _, found := strings.Cut(text, cmp.Or(test.at, strings.TrimSpace(test.new)))
+			if !found {
+				t.Fatal("the line that is to be named is not in the file")
+			}
+			err := load(test.role, file)
+			want := fmt.Sprintf("%s:%d: %s", file, 1+strings.Count(before, "\n"), strings.ReplaceAll(test.want, "DIR", dir))
+			if err == nil || err.Error() != want {
+				t.Errorf("\n got: %v\nwant: %s", err, want)
+			}
+			if configuration := (*configError)(nil); !errors.As(err, &configuration) {
+				t.Error("the error names no place in the file")
+			}
+		})
+	}
+}
+
+func load(role, file string) (err error) {
+	if role == "origin" {
+		_, err = loadOriginConfig(file)
+	} else {
+		_, err = loadRelayConfig(file)
+	}
+	return err
+}
+
+// replaceIn changes a configuration; "@authority" stands for the public key in it.
+func replaceIn(t testing.TB, file, old, new string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(raw)
+	if old == "@authority" {
+		_, rest, _ := strings.Cut(text, "\nauthority_public_key: ")
+		old, _, _ = strings.Cut(rest, "\n")
+	}
+	if strings.Count(text, old) == 0 {
+		t.Fatalf("%q does not stand in %s", old, file)
+	}
+	text = strings.Replace(text, old, new, 1)
+	writeFile(t, file, text, 0o600)
+	return text
+}
+
+func TestSecretsThatOthersCanRead(t *testing.T) {
+	dir := newPoolDir(t, poolSettings{})
+	secret := filepath.Join(dir, "pool.secret")
+	if err := os.Chmod(secret, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := load("relay", filepath.Join(dir, "relay.yaml"))
+	want := "pool_secret_file: " + secret + " can be read by others (mode 0644): run \"chmod 600 " + secret + "\""
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("\n got: %v\nwant: %s", err, want)
+	}
+}
+
+func TestShortSecret(t *testing.T) {
+	dir := newPoolDir(t, poolSettings{})
+	writeFile(t, filepath.Join(dir, "pool.secret"), "hunter2\n", 0o600)
+	err := load("relay", filepath.Join(dir, "relay.yaml"))
+	want := "pool_secret_file: " + dir + `/pool.secret holds 7 letters: a secret has at least 16 ("surgecast init" makes one)`
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("\n got: %v\nwant: %s", err, want)
+	}
+}
+
+func TestNoConfig(t *testing.T) {
+	err := load("relay", "nowhere.yaml")
+	want := `there is no nowhere.yaml: make one with "surgecast init DIR", or name yours with --config`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzConfig holds that no text panics and that each error names a line.
+func FuzzConfig(f *testing.F) {
+	f.Add(configs.Origin)
+	f.Add(configs.Relay)
+	f.Add("a: &x [*x]\n")
+	f.Add("ports: !!binary |\n  x\n---\n")
+	f.Add("<<: {a: b}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		d, err := parseDocument("x.yaml", []byte(text))
+		if err == nil {
+			c := defaultOriginConfig()
+			err = d.decode(&c)
+		}
+		if configuration := (*configError)(nil); err != nil && (!errors.As(err, &configuration) || configuration.Line < 1) {
+			t.Errorf("%q: error without a place: %v", text, err)
+		}
+	})
+}

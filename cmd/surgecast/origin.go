@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"surgecast/cluster"
+	"surgecast/origin"
+	"surgecast/relay"
+	"surgecast/relay/player"
+)
+
+// originCmd runs an origin.
+type originCmd struct {
+	Config  string     `help:"The origin's configuration." default:"origin.yaml" placeholder:"FILE"`
+	Address netip.Addr `help:"IP address for all listeners; outranks the configuration's." placeholder:"IP"`
+	childFlags
+}
+
+// Help is shown by --help.
+func (*originCmd) Help() string {
+	return `Takes streams from encoders by RTSP, packages each once, serves them to relays
+and sends viewers who ask here to the relays. Make a configuration first:
+
+	surgecast init ~/evening --origin 192.0.2.10
+	surgecast origin --config ~/evening/origin.yaml`
+}
+
+// Run runs the origin until ctx ends.
+func (c *originCmd) Run(ctx context.Context) error {
+	config, err := loadOriginConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	address, err := nodeAddress(ctx, c.Address, &config.NodeConfig)
+	if err != nil {
+		return err
+	}
+	log := config.Log.logger(os.Stderr).With("address", address.String())
+	o, err := newOriginNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	if err != nil {
+		return err
+	}
+	return o.Run(c.untilParentEnds(ctx))
+}
+
+// originNode is a running origin: encoder ─▶ ingest ─▶ origin ─▶ store ─▶ server.
+type originNode struct {
+	*node
+	config *OriginConfig
+	origin *origin.Origin
+	rtsp   *origin.RTSP // nil when turned off
+	dns    *cluster.DNS // nil when turned off
+	public http.Handler
+}
+
+// newOriginNode builds an origin in boot order; nothing is served before Run.
+func newOriginNode(ctx context.Context, config *OriginConfig, options nodeOptions) (_ *originNode, err error) {
+	options.Role = cluster.RoleOrigin
+	n, err := newNode(ctx, &config.NodeConfig, options)
+	if err != nil {
+		return nil, err
+	}
+	o := &originNode{node: n, config: config}
+	if err := o.build(ctx); err != nil {
+		_ = n.Close() // what stopped the start matters more
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *originNode) build(_ context.Context) (err error) {
+	o.origin, err = origin.New(origin.Config{
+		Dir:          o.folder.Path,
+		AuthorityKey: o.config.AuthorityKey,
+		Streams:      o.streams(),
+		Store:        o.store,
+		Window:       time.Duration(o.config.Window),
+		Logger:       o.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open origin: %w", err)
+	}
+	if o.config.RTSP.Port != 0 {
+		o.rtsp, err = origin.NewRTSP(origin.RTSPConfig{
+			Listen:  o.at(o.config.RTSP.Port),
+			UDPRTP:  o.at(o.config.RTSP.RTPPort),
+			UDPRTCP: o.at(o.config.RTSP.RTCPPort),
+			Origin:  o.origin,
+			Logger:  o.log,
+		})
+		if err != nil {
+			return fmt.Errorf("rtsp: %w", err)
+		}
+	}
+	if o.config.DNS.Port != 0 {
+		o.dns, err = cluster.NewDNS(cluster.DNSConfig{
+			Listen:         o.at(o.config.DNS.Port),
+			Zone:           o.config.Zone,
+			NS:             o.config.DNS.NameServers,
+			View:           o.cluster.Members,
+			OriginMayServe: o.config.ServeViewers != ServeNever,
+			Logger:         o.log,
+		})
+		if err != nil {
+			return fmt.Errorf("dns: %w", err)
+		}
+	}
+	o.public = o.newPublic()
+	return nil
+}
+
+func (o *originNode) streams() []origin.StreamConfig {
+	var streams []origin.StreamConfig
+	for _, s := range o.config.Streams {
+		streams = append(streams, origin.StreamConfig{Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants()})
+	}
+	return streams
+}
+
+// newPublic is what the origin answers on its viewers' port.
+func (o *originNode) newPublic() http.Handler {
+	pool := http.NewServeMux()
+	pool.Handle("GET "+relay.ControlPath, o.origin.Control())
+	pool.HandleFunc("GET "+ownStatusPath, o.serveOwnStatus)
+
+	config := relay.ServerConfig{
+		Store:       o.store,
+		Credential:  o.credential,
+		Load:        o.load,
+		Logger:      o.log,
+		MediaMaxAge: time.Duration(o.config.Window),
+		Ready:       o.ready,
+		Alive:       o.alive,
+		Pool:        pool,
+		Player:      player.Handler(),
+	}
+	director := &director{members: o.cluster.Members}
+	if o.config.ServeViewers != ServeAlways {
+		config.Redirect = director.Redirect
+	}
+	server := relay.NewServer(config)
+	if o.config.ServeViewers == ServeNever {
+		return director.neverServe(o.credential, server)
+	}
+	return server
+}
+
+// ready tells whether the origin takes feeds and relays.
+func (o *originNode) ready() error {
+	if status := o.status(); status != cluster.StatusServing {
+		return fmt.Errorf("%s", status)
+	}
+	return nil
+}
+
+// Run runs the origin until ctx ends and it has drained.
+func (o *originNode) Run(ctx context.Context) error {
+	return o.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
+		group.Go(func() error { return o.origin.Run(ctx) })
+		if err := o.run(ctx, group, o.public); err != nil {
+			return err
+		}
+		if o.dns != nil {
+			group.Go(func() error { return o.dns.Run(ctx) })
+		}
+		if o.rtsp != nil {
+			group.Go(func() error { return o.rtsp.Run(ctx) })
+		}
+		o.setStatus(cluster.StatusServing)
+		o.log.Info("origin up", o.surface()...)
+		return nil
+	})
+}
+
+// surface is where the origin is reached, for its first line in the log.
+func (o *originNode) surface() []any {
+	attributes := []any{
+		slog.String("viewers", o.viewers.Addr().String()),
+		slog.String("gossip", o.at(o.config.Ports.Gossip)),
+		slog.String("epoch", o.origin.Epoch().String()),
+		slog.String("state", o.folder.Path),
+	}
+	if o.rtsp != nil {
+		attributes = append(attributes, slog.String("rtsp", o.at(o.config.RTSP.Port)))
+	}
+	if o.dns != nil {
+		attributes = append(attributes, slog.String("dns", o.at(o.config.DNS.Port)))
+	}
+	return attributes
+}

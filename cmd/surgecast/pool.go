@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"surgecast/cluster"
+)
+
+// ownStatusPath is where a node tells other nodes of itself.
+const ownStatusPath = "/pool/status"
+
+// memberAnswerBound is how long a node waits for the others' own figures: a
+// person is waiting, and one that takes longer is worth seeing as silent.
+const memberAnswerBound = time.Second
+
+// maxOwnStatusBytes bounds what another node tells of itself.
+const maxOwnStatusBytes = 64 << 10
+
+// ownStatus is the node itself, now.
+func (n *node) ownStatus() nodeStatus {
+	n.mu.Lock()
+	state := n.announced
+	n.mu.Unlock()
+	load := n.load.Snapshot()
+	own := statusOf(n.cluster.Name(), state)
+	own.Viewers = load.Viewers
+	own.BitsPerSecond = load.BitsPerSecond
+	own.UptimeSeconds = time.Since(n.began).Seconds()
+	if lag, ok := n.store.Lag(); ok {
+		seconds := lag.Seconds()
+		own.LagSeconds = &seconds
+	}
+	return own
+}
+
+// statusOf is what gossip tells of a node.
+func statusOf(name string, s cluster.State) nodeStatus {
+	return nodeStatus{Name: name, Role: string(s.Role), State: string(s.Status), Address: s.Media, Version: s.Version}
+}
+
+// serveOwnStatus answers GET /pool/status; the server has checked that a node asks.
+func (n *node) serveOwnStatus(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.ownStatus()) }
+
+// poolStatus asks all members for their own figures, at once.
+func (n *node) poolStatus(ctx context.Context) *poolStatus {
+	ctx, cancel := context.WithTimeout(ctx, memberAnswerBound)
+	defer cancel()
+	members := n.cluster.Members()
+	status := &poolStatus{Asked: n.cluster.Name(), Isolated: n.cluster.Isolated(), Nodes: make([]nodeStatus, len(members))}
+	var asking sync.WaitGroup
+	for i, m := range members {
+		asking.Go(func() { status.Nodes[i] = n.askMember(ctx, m) })
+	}
+	asking.Wait()
+	status.sort()
+	return status
+}
+
+// askMember returns what a member tells of itself, else what gossip tells of
+// it and why the rest is missing.
+func (n *node) askMember(ctx context.Context, m cluster.Member) nodeStatus {
+	if m.Self {
+		return n.ownStatus()
+	}
+	told, err := n.fetchOwnStatus(ctx, m.State.Media)
+	if err == nil && told.Name != m.Name {
+		err = fmt.Errorf("another node answers there: %s", short(told.Name))
+	}
+	if err != nil {
+		told = statusOf(m.Name, m.State)
+		told.Error = err.Error()
+	}
+	return told
+}
+
+func (n *node) fetchOwnStatus(ctx context.Context, media string) (nodeStatus, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+media+ownStatusPath, nil)
+	if err != nil {
+		return nodeStatus{}, err
+	}
+	n.credential.Authorize(request)
+	response, err := n.client.Do(request)
+	if err != nil {
+		return nodeStatus{}, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nodeStatus{}, fmt.Errorf("answered %s", response.Status)
+	}
+	var told nodeStatus
+	err = json.NewDecoder(io.LimitReader(response.Body, maxOwnStatusBytes)).Decode(&told)
+	return told, err
+}
