@@ -36,12 +36,15 @@ type RTSPConfig struct {
 	// over TCP only. Port 0 in UDPRTP picks a pair.
 	UDPRTP, UDPRTCP string
 
+	// Origin takes the publications. Required.
+	Origin *Origin
+
 	// MaxConnections bounds the connections of all publishers together,
 	// MaxConnectionsPerAddress those of one IP address. What is above is closed
 	// at once. Defaults: 64 and 16.
 	MaxConnections, MaxConnectionsPerAddress int
 
-	// Logger is required.
+	// Logger, default none.
 	Logger *slog.Logger
 }
 
@@ -68,14 +71,32 @@ type publishers interface {
 	publish(stream string, tracks []Track) (publication, error)
 }
 
-// newRTSP listens on the addresses of the config, so that Addr is known and
-// that a port in use is reported before anything runs.
+// originPublishers is an Origin as the RTSP ingest sees it.
+type originPublishers struct{ *Origin }
+
+func (o originPublishers) publish(stream string, tracks []Track) (publication, error) {
+	p, err := o.Publish(stream, tracks)
+	if err != nil {
+		return nil, err // not p: a nil *Publication is not a nil publication
+	}
+	return p, nil
+}
+
+// NewRTSP opens the sockets, so that Addr is known and that a port in use is
+// reported before anything runs. Run must be called next.
+func NewRTSP(config RTSPConfig) (*RTSP, error) {
+	return newRTSP(config, originPublishers{config.Origin})
+}
+
 func newRTSP(config RTSPConfig, publishers publishers) (*RTSP, error) {
 	if config.MaxConnections == 0 {
 		config.MaxConnections = defaultMaxConnections
 	}
 	if config.MaxConnectionsPerAddress == 0 {
 		config.MaxConnectionsPerAddress = defaultMaxConnectionsPerAddress
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &RTSP{publishers: publishers, logger: config.Logger, control: controlTimeout, failures: newFailures()}
 	listener, err := net.Listen("tcp", config.Listen)

@@ -50,7 +50,7 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 	logger := h.logger.With("stream", stream, "remote", ctx.Conn.NetConn().RemoteAddr().String())
 	chosen, dropped, err := choose(ctx.Description)
 	if err != nil {
-		logger.Warn("publisher refused", "reason", err)
+		logger.Warn("encoder refused", "reason", err)
 		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
 	}
 	if len(dropped) > 0 {
@@ -70,7 +70,7 @@ func (h *rtspHandler) refuseKey(ctx *gortsplib.ServerHandlerOnAnnounceCtx, strea
 		stream = ""
 	}
 	conn := ctx.Conn.NetConn()
-	h.logger.Warn("publisher refused", "reason", "wrong key or unknown stream", "stream", stream, "remote", conn.RemoteAddr().String())
+	h.logger.Warn("encoder refused", "reason", "wrong key or unknown stream", "stream", stream, "remote", conn.RemoteAddr().String())
 	if delay := h.failures.add(addressOf(conn), time.Now()); delay > 0 {
 		select {
 		case <-time.After(delay):
@@ -106,7 +106,7 @@ func (h *rtspHandler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.R
 	if conn, ok := ctx.Conn.NetConn().(*controlConn); ok {
 		conn.recording()
 	}
-	session.logger.Info("publisher connected", "transport", ctx.Session.SetuppedTransport().String(), "codecs", codecNames(session.chosen))
+	session.logger.Info("encoder connected", "transport", ctx.Session.SetuppedTransport().String(), "codecs", codecNames(session.chosen))
 	h.ingests.Go(func() { session.run(ctx.Session) })
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
@@ -130,7 +130,7 @@ func (s *rtspSession) run(session *gortsplib.ServerSession) {
 	began := time.Now()
 	reason := s.ingest.run()
 	session.Close()
-	s.logger.Info("publisher gone", "reason", reason, "duration", time.Since(began).Round(time.Millisecond),
+	s.logger.Info("encoder gone", "reason", reason, "duration", time.Since(began).Round(time.Millisecond),
 		"units", s.ingest.units, "lost_packets", s.ingest.lost, "damaged", s.ingest.damaged, "invalid_packets", s.invalid.Load())
 }
 
