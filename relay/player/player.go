@@ -27,7 +27,7 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 	"connect-src *; media-src * blob:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors *"
 
 // Handler serves GET and HEAD of /{stream}/ (the page, for any name: a stream that is not there yet is told so by
-// the page) and of /assets/{name}. It is built once from what was embedded and keeps everything in memory.
+// the page) and of /assets/{name}, both also below an access prefix /~{token}. It is built once from what was embedded and keeps everything in memory.
 func Handler() http.Handler {
 	return newHandler(files)
 }
@@ -95,15 +95,25 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 		return
 	}
-	if name, ok := strings.CutPrefix(r.URL.Path, "/assets/"); ok {
+	path := withoutAccess(r.URL.Path)
+	if name, ok := strings.CutPrefix(path, "/assets/"); ok {
 		h.serveAsset(w, r, name)
 		return
 	}
-	if stream, ok := strings.CutSuffix(r.URL.Path, "/"); ok && len(stream) > 1 && strings.Count(stream, "/") == 1 {
+	if stream, ok := strings.CutSuffix(path, "/"); ok && len(stream) > 1 && strings.Count(stream, "/") == 1 {
 		h.servePage(w, r)
 		return
 	}
 	notFound(w)
+}
+
+// withoutAccess takes an access prefix, /~{token}, off a path.
+func withoutAccess(path string) string {
+	if !strings.HasPrefix(path, "/~") {
+		return path
+	}
+	_, rest, _ := strings.Cut(path[1:], "/")
+	return "/" + rest
 }
 
 func (h *handler) servePage(w http.ResponseWriter, r *http.Request) {

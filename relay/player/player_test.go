@@ -172,8 +172,9 @@ func TestPackedIsTheSame(t *testing.T) {
 func TestPaths(t *testing.T) {
 	h, _ := builds(t)
 	for path, want := range map[string]int{
-		"/theatre/": 200, "/not-there-yet/": 200,
+		"/theatre/": 200, "/not-there-yet/": 200, "/~token/theatre/": 200, "/~token" + asset(t, h, "page"): 200,
 		"/": 404, "//": 404, "/theatre": 404, "/a/b/": 404, "/assets/": 404, "/assets/../web/page.js": 404, "/assets/page.js": 404,
+		"/~token/": 404, "/~token": 404, "/~token/a/b/": 404,
 	} {
 		if w := get(t, h, "GET", path); w.Code != want {
 			t.Errorf("%s: got %d, want %d", path, w.Code, want)
