@@ -1,0 +1,98 @@
+package cluster
+
+import (
+	"net/netip"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// delegate is what memberlist calls. The events come while it holds its lock
+// on the nodes: they must not wait for anything, nor ask memberlist.
+type delegate struct {
+	node *Node
+}
+
+var (
+	_ memberlist.Delegate         = (*delegate)(nil)
+	_ memberlist.EventDelegate    = (*delegate)(nil)
+	_ memberlist.ConflictDelegate = (*delegate)(nil)
+)
+
+// NodeMeta gives our message. It is never longer than limit: memberlist would
+// panic.
+func (d *delegate) NodeMeta(limit int) []byte {
+	b, err := encodeMessage(d.node.ownState(), limit)
+	if err != nil {
+		// Can't be, since the state is clamped; a node without metadata is
+		// ignored by the others, which is better than a panic.
+		d.node.log.Error("own state not published", "err", err)
+		return nil
+	}
+	return b
+}
+
+// NotifyJoin puts a new member into the view.
+func (d *delegate) NotifyJoin(n *memberlist.Node) { d.update(n, true) }
+
+// NotifyUpdate puts a member's new state into the view.
+func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.update(n, false) }
+
+// update leaves a member whose message can't be read out of the view; for the
+// gossip itself it stays a node as any other.
+func (d *delegate) update(n *memberlist.Node, joined bool) {
+	if n.Name == d.node.name {
+		return // our own state is put there by SetState
+	}
+	m, err := memberOf(n)
+	if err != nil {
+		d.node.view.remove(n.Name)
+		d.node.log.Warn("member ignored", "member", n.Name, "address", n.Address(), "err", err)
+		return
+	}
+	d.node.view.put(m)
+	if joined {
+		d.node.log.Info("member joined", "member", m.Name, "address", m.Address, "role", m.State.Role)
+	}
+}
+
+// NotifyLeave takes a member that left or died out of the view.
+func (d *delegate) NotifyLeave(n *memberlist.Node) {
+	if n.Name == d.node.name {
+		return
+	}
+	if m, ok := d.node.view.remove(n.Name); ok {
+		d.node.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
+	}
+}
+
+// NotifyConflict hears that two addresses use one name.
+func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
+	if existing.Name != d.node.name {
+		return // theirs to solve
+	}
+	if !d.node.contested.Swap(true) {
+		d.node.log.Error("another node has our name: this process was copied while it ran", "other", other.Address())
+	}
+}
+
+// NotifyMsg, GetBroadcasts, LocalState and MergeRemoteState carry messages of
+// our own beside the metadata; there are none.
+func (d *delegate) NotifyMsg([]byte) {}
+
+// GetBroadcasts implements memberlist.Delegate.
+func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState implements memberlist.Delegate.
+func (d *delegate) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState implements memberlist.Delegate.
+func (d *delegate) MergeRemoteState([]byte, bool) {}
+
+func memberOf(n *memberlist.Node) (Member, error) {
+	state, err := decodeMessage(n.Meta)
+	if err != nil {
+		return Member{}, err
+	}
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return Member{Name: n.Name, Address: netip.AddrPortFrom(addr.Unmap(), n.Port), State: state}, nil
+}

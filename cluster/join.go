@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+const (
+	// joinInterval is how often seeds that are not members are tried again. It
+	// also mends a pool that a long partition has split in two.
+	joinInterval = 15 * time.Second
+	// firstRetry is the wait after the first try of a node that is alone; it
+	// doubles up to joinInterval, so that nodes that start together meet soon.
+	firstRetry = 500 * time.Millisecond
+	// settle is how long after its join a node exchanges states once more. Of
+	// nodes that join together some would otherwise miss each other: gossip
+	// about the first comers is sent a few times to the few who are there, and
+	// then no more until the next full exchange.
+	settle      = time.Second
+	settlePeers = 3
+	// maxTargets bounds the tries at once; seeds come first, then peers.
+	maxTargets = 64
+)
+
+// keepJoined tries seeds and last-known peers, all at once, for as long as a
+// seed is not a member.
+func (n *Node) keepJoined(ctx context.Context, list *memberlist.Memberlist) {
+	retry, alone := firstRetry, true
+	for {
+		n.join(list, n.missing())
+		pause := joinInterval
+		switch {
+		case n.Isolated():
+			if retry == firstRetry {
+				n.log.Warn("alone: no known node lets us join; is it up, the secret the pool's, the clock right?")
+			}
+			pause, alone = retry, true
+			retry = min(2*retry, joinInterval)
+		case alone:
+			if sleep(ctx, settle) {
+				n.join(list, n.someMembers())
+			}
+			retry, alone = firstRetry, false
+		}
+		if !sleep(ctx, pause) {
+			return
+		}
+	}
+}
+
+// join exchanges states with each target at once. A black hole costs its own
+// time-out and delays no other.
+func (n *Node) join(list *memberlist.Memberlist, targets []netip.AddrPort) {
+	var tries sync.WaitGroup
+	for _, target := range targets {
+		tries.Go(func() {
+			if _, err := list.Join([]string{target.String()}); err != nil {
+				n.log.Debug("join failed", "target", target, "err", err)
+			}
+		})
+	}
+	tries.Wait()
+}
+
+// someMembers draws the members to settle with.
+func (n *Node) someMembers() []netip.AddrPort {
+	peers := n.knownPeers()
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	return peers[:min(len(peers), settlePeers)]
+}
+
+// missing returns the targets to try: none while every seed is a member, or,
+// without seeds, while anybody is.
+func (n *Node) missing() []netip.AddrPort {
+	there := make(map[netip.AddrPort]bool)
+	for _, m := range n.view.list() {
+		there[m.Address] = true
+	}
+	absent := func(a netip.AddrPort) bool { return !there[a] }
+	if !slices.ContainsFunc(n.seeds, absent) && len(there) > 1 {
+		return nil
+	}
+	return slices.DeleteFunc(n.targets(), func(a netip.AddrPort) bool { return there[a] })
+}
+
+// targets returns seeds and peers without ourselves.
+func (n *Node) targets() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, a := range slices.Concat(n.seeds, n.lastPeers()) {
+		if a != n.advertise && !slices.Contains(all, a) && len(all) < maxTargets {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func parseSeeds(seeds []string) ([]netip.AddrPort, error) {
+	parsed := make([]netip.AddrPort, 0, len(seeds))
+	for _, s := range seeds {
+		a, err := parseAddress("seed", s)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, a)
+	}
+	return parsed, nil
+}
+
+// parseAddress reads an ip:port; what names the setting in the error.
+func parseAddress(what, s string) (netip.AddrPort, error) {
+	a, err := netip.ParseAddrPort(s)
+	if err != nil || a.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%s: %q is no ip:port, such as 192.0.2.7:7946", what, s)
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
+}
+
+// sleep waits and says whether ctx is still on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Role is what a node does in the pool.
+type Role string
+
+// The roles of this version; a later one may add more.
+const (
+	RoleOrigin Role = "origin"
+	RoleRelay  Role = "relay"
+)
+
+// Status is how far a node is in its life.
+type Status string
+
+// The states of a node's life, in their order.
+const (
+	StatusJoining  Status = "joining"
+	StatusWarming  Status = "warming"
+	StatusServing  Status = "serving"
+	StatusDraining Status = "draining"
+	StatusLeft     Status = "left"
+)
+
+// State is what a node tells the pool about itself.
+type State struct {
+	Role     Role
+	Status   Status
+	Media    string // host:port where viewers and relays reach it over HTTP
+	Load     int    // percent of its capacity in use, 0 to 100
+	Capacity int64  // bits per second; 0: unknown
+	Version  string // of the software
+}
+
+// Member is a node as the pool sees it.
+type Member struct {
+	Name    string
+	Address netip.AddrPort // of its gossip
+	State   State
+	Self    bool
+}
+
+// PublicAddr returns the address that viewers reach the member at: that of
+// Media, or of the gossip when Media names none.
+func (m Member) PublicAddr() netip.Addr {
+	if host, _, err := net.SplitHostPort(m.State.Media); err == nil {
+		if addr, err := netip.ParseAddr(host); err == nil && !addr.IsUnspecified() {
+			return addr.Unmap().WithZone("")
+		}
+	}
+	return m.Address.Addr().Unmap().WithZone("")
+}
+
+// Bounds of a state. They keep its message under memberlist's limit whatever
+// the values are.
+const (
+	maxWord     = 16
+	maxMedia    = 255
+	maxVersion  = 32
+	maxCapacity = 1e15 // a petabit per second: more is a mistake
+)
+
+// clamped returns the state with each value in its range; text that is out of
+// its character set or too long becomes empty or short.
+func (s State) clamped() State {
+	s.Role = Role(word(string(s.Role)))
+	s.Status = Status(word(string(s.Status)))
+	s.Media = endpoint(s.Media)
+	s.Load = min(max(s.Load, 0), 100)
+	s.Capacity = min(max(s.Capacity, 0), maxCapacity)
+	s.Version = plain(s.Version)
+	return s
+}
+
+// word accepts the short lower-case words that roles and states are.
+func word(s string) string {
+	if len(s) > maxWord || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return ""
+	}
+	return s
+}
+
+// endpoint accepts host:port.
+func endpoint(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || len(s) > maxMedia || host == "" {
+		return ""
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return ""
+	}
+	for _, c := range []byte(host) {
+		if !hostByte(c) {
+			return ""
+		}
+	}
+	return s
+}
+
+// plain drops what is no plain text of a version, and what is too long.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < 0x80 && (hostByte(byte(r)) || r == '+' || r == '_' || r == ' ') {
+			return r
+		}
+		return -1
+	}, s)
+	return s[:min(len(s), maxVersion)]
+}
+
+func hostByte(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '.' || c == '-' || c == ':'
+}
