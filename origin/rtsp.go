@@ -62,6 +62,9 @@ type RTSP struct {
 	stopping  context.Context
 	stop      context.CancelFunc
 	ingests   sync.WaitGroup
+
+	mu       sync.Mutex
+	encoders map[string]int // that push now, by stream
 }
 
 // publishers is what RTSP needs of an Origin.
@@ -98,7 +101,13 @@ func newRTSP(config RTSPConfig, publishers publishers) (*RTSP, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &RTSP{publishers: publishers, logger: config.Logger, control: controlTimeout, failures: newFailures()}
+	r := &RTSP{
+		publishers: publishers,
+		logger:     config.Logger,
+		control:    controlTimeout,
+		failures:   newFailures(),
+		encoders:   make(map[string]int),
+	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("rtsp: %w", err)

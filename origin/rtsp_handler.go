@@ -39,6 +39,11 @@ type rtspSession struct {
 	invalid atomic.Int64          // packets that are no RTP or RTCP of this session
 }
 
+// yieldHeader in an ANNOUNCE asks to be refused while somebody else publishes.
+// The newest publisher wins, so that two that both come back whenever they are
+// dropped would throw each other out for ever: a stand-in says that it is one.
+const yieldHeader = "Surgecast-Yield"
+
 // OnAnnounce checks the key first, then whether the tracks can be published.
 func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.Response, error) {
 	stream := strings.Trim(ctx.Path, "/")
@@ -52,6 +57,9 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 	if err != nil {
 		logger.Warn("encoder refused", "reason", err)
 		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
+	}
+	if len(ctx.Request.Header[yieldHeader]) > 0 && h.publishing(stream) {
+		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: "another encoder has the stream"}, nil
 	}
 	if len(dropped) > 0 {
 		logger.Warn("only the first video and the first audio are published, the rest is dropped: turn it off on the encoder", "dropped", dropped)
@@ -107,8 +115,27 @@ func (h *rtspHandler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.R
 		conn.recording()
 	}
 	session.logger.Info("encoder connected", "transport", ctx.Session.SetuppedTransport().String(), "codecs", codecNames(session.chosen))
-	h.ingests.Go(func() { session.run(ctx.Session) })
+	h.count(session.stream, 1)
+	h.ingests.Go(func() {
+		session.run(ctx.Session)
+		h.count(session.stream, -1)
+	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// count keeps the number of encoders that push to a stream.
+func (h *rtspHandler) count(stream string, change int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.encoders[stream] += change; h.encoders[stream] == 0 {
+		delete(h.encoders, stream)
+	}
+}
+
+func (h *rtspHandler) publishing(stream string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.encoders[stream] > 0
 }
 
 // receive leads the packets of a track into the queue. These callbacks run on
