@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed web dist
@@ -27,10 +28,12 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 	"connect-src *; media-src * blob:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors *"
 
 // Handler serves GET and HEAD of /{stream}/ (the page, for any name: a stream that is not there yet is told so by
-// the page) and of /assets/{name}, both also below an access prefix /~{token}. It is built once from what was embedded and keeps everything in memory.
-func Handler() http.Handler {
-	return newHandler(files)
-}
+// the page) and of /assets/{name}, both also below an access prefix /~{token}. Everything is in memory; all nodes of a process
+// share it, since it never changes.
+func Handler() http.Handler { return embedded() }
+
+// Packing the library takes a tenth of a second, so it is done once.
+var embedded = sync.OnceValue(func() *handler { return newHandler(files) })
 
 type handler struct {
 	page   *file
