@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"time"
 )
 
 // apiConfig is what the private API of a node shows.
@@ -29,9 +30,7 @@ func newAPIToken() string {
 func newAPI(c apiConfig) http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /status", c.status)
-	if c.Metrics != nil {
-		routes.Handle("GET /metrics", c.Metrics)
-	}
+	routes.Handle("GET /metrics", c.Metrics)
 	routes.HandleFunc("GET /debug/pprof/", pprof.Index)
 	routes.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	routes.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -45,6 +44,9 @@ func newAPI(c apiConfig) http.Handler {
 func (c apiConfig) guard(next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte("Bearer " + c.Token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What an earlier request on this connection set does not bind this one:
+		// a profile takes its time.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		got := sha256.Sum256([]byte(r.Header.Get("Authorization")))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
@@ -59,7 +61,12 @@ func (c apiConfig) status(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, c.Status(r.Context()))
 }
 
+// writeBound is how long a small answer may take to leave.
+const writeBound = 5 * time.Second
+
 func writeJSON(w http.ResponseWriter, value any) {
+	// A recorder in a test has no deadline to set; every server has.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeBound))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(value) // the asker has gone: nobody is left to tell

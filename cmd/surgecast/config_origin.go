@@ -54,8 +54,18 @@ type DNSConfig struct {
 	// Port takes questions by UDP and TCP. 0 turns it off. Default 0.
 	Port Port `yaml:"port"`
 
-	// NameServers are the names in the zone's NS records. Default ns1.ZONE.
-	NameServers []string `yaml:"name_servers"`
+	// NameServers are those of the zone's NS records. Default ns1 in the zone,
+	// at this node's address.
+	NameServers []NameServerConfig `yaml:"name_servers"`
+}
+
+// NameServerConfig is one name server of the zone.
+type NameServerConfig struct {
+	// Name within the zone, such as ns1, or a full name with dots. Required.
+	Name string `yaml:"name"`
+
+	// Addresses of the name server; required for a name within the zone.
+	Addresses []Address `yaml:"addresses"`
 }
 
 // StreamConfig is one stream.
@@ -119,9 +129,9 @@ func (c *OriginConfig) complete(d *document) error {
 	if c.DNS.Port != 0 && c.Zone == "" {
 		return d.at(place("dns"), "dns needs a zone to answer for: write \"zone: live.example.org\" above it")
 	}
-	for i, name := range c.DNS.NameServers {
-		if err := validZone(name); err != nil || name == "" {
-			return d.at(place("dns", "name_servers", i), "dns.name_servers[%d]: %q is no DNS name: write one such as ns1.%s", i, name, c.Zone)
+	for i, server := range c.DNS.NameServers {
+		if server.Name == "" {
+			return d.at(place("dns", "name_servers", i), "dns.name_servers[%d].name is missing: write ns1, or a full name", i)
 		}
 	}
 	return c.completeStreams(d)

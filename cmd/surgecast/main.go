@@ -37,7 +37,7 @@ type commands struct {
 	Version versionCmd `cmd:"" group:"watch" help:"Show what this binary is."`
 }
 
-const description = `surgecast takes a live feed from one place to any number of viewers.
+const summary = `surgecast takes a live feed from one place to any number of viewers.
 
 See it work: "surgecast demo". Run a pool of your own: "surgecast init DIR" says the rest.
 Each command explains itself: "surgecast COMMAND --help".
@@ -84,7 +84,7 @@ func run(args []string) int {
 func newParser(out, errors io.Writer) (*kong.Kong, error) {
 	return kong.New(&commands{},
 		kong.Name("surgecast"),
-		kong.Description(description),
+		kong.Description(summary),
 		kong.Writers(out, errors),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "try", Title: "Try it:"},

@@ -1,76 +1,50 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"net/http"
-	"runtime"
-	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"surgecast/cluster"
+	"surgecast/relay"
 )
 
-// metric is one family of the Prometheus text format.
-type metric struct {
-	name, kind, help string
-	samples          []sample
-}
-
-type sample struct {
-	labels string // as they stand in the format: {state="serving"}
-	value  float64
-}
-
-func one(value float64) []sample { return []sample{{value: value}} }
-
-// metrics serves what is asked of a node over time. Each family answers one
+// metrics serves what is asked of a node over time. Each metric answers one
 // question, which its help says; labels never hold a viewer or a URL.
 func (n *node) metrics() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		for _, m := range n.families() {
-			m.write(w)
-		}
-	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("surgecast_viewers", "How many are watching here? Media seconds sent per second.",
+			func() float64 { return n.load.Snapshot().Viewers }),
+		total("surgecast_sent_bytes_total", "How much does it send, to viewers and to other nodes?",
+			func(t relay.LoadTotals) int64 { return t.Bytes }, n.load),
+		total("surgecast_requests_total", "How often is it asked?",
+			func(t relay.LoadTotals) int64 { return t.Requests }, n.load),
+		gauge("surgecast_capacity_bits_per_second", "How much could it send? 0: not known.",
+			func() float64 { return float64(n.config.Capacity) }),
+		gauge("surgecast_isolated", "Is it alone? 1 while it knows of other nodes and sees none.",
+			func() float64 { return bit(n.cluster.Isolated()) }),
+		&lateness{n.store},
+		&membership{n.cluster.Members},
+	)
+	labels := prometheus.Labels{"role": string(n.role), "version": version()}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "surgecast_info", Help: "What is it? Always 1.", ConstLabels: labels,
+	}, func() float64 { return 1 }))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-func (n *node) families() []metric {
-	own, load := n.ownStatus(), n.load.Snapshot()
-	families := []metric{
-		{"surgecast_node", "gauge", "Which node is this, and what is it doing? Always 1.", []sample{{
-			labels: fmt.Sprintf("{name=%q,role=%q,state=%q,version=%q}", own.Name, own.Role, own.State, own.Version), value: 1,
-		}}},
-		{"surgecast_uptime_seconds", "gauge", "How long has it been running?", one(own.UptimeSeconds)},
-		{"surgecast_viewers", "gauge", "How many are watching here? Media seconds sent per second.", one(load.Viewers)},
-		{"surgecast_sent_bytes_total", "counter", "How much does it send? To viewers and to other nodes.", one(float64(load.Total.Bytes))},
-		{"surgecast_requests_total", "counter", "How often is it asked?", one(float64(load.Total.Requests))},
-		{"surgecast_capacity_bits_per_second", "gauge", "How much could it send? 0: not known.", one(float64(n.config.Capacity))},
-		{"surgecast_isolated", "gauge", "Is it alone? 1 while no other node is seen.", one(bit(n.cluster.Isolated()))},
-		{"surgecast_members", "gauge", "Who is in the pool, as this node sees it?", countMembers(n.cluster.Members())},
-		{"surgecast_goroutines", "gauge", "Does anything leak?", one(float64(runtime.NumGoroutine()))},
-	}
-	if own.LagSeconds != nil {
-		families = append(families, metric{"surgecast_lag_seconds", "gauge", "Is it late? Age of the newest media, of the stream farthest behind.", one(*own.LagSeconds)})
-	}
-	return families
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 }
 
-// countMembers counts by role and state; each pair occurs, so that a graph
-// shows a zero and not a gap.
-func countMembers(members []cluster.Member) []sample {
-	var samples []sample
-	for _, role := range []cluster.Role{cluster.RoleOrigin, cluster.RoleRelay} {
-		for _, status := range []cluster.Status{cluster.StatusJoining, cluster.StatusWarming, cluster.StatusServing, cluster.StatusDraining} {
-			count := 0
-			for _, m := range members {
-				if m.State.Role == role && m.State.Status == status {
-					count++
-				}
-			}
-			samples = append(samples, sample{fmt.Sprintf("{role=%q,state=%q}", role, status), float64(count)})
-		}
-	}
-	return samples
+func total(name, help string, pick func(relay.LoadTotals) int64, load *relay.Load) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+		func() float64 { return float64(pick(load.Snapshot().Total)) })
 }
 
 func bit(b bool) float64 {
@@ -80,10 +54,47 @@ func bit(b bool) float64 {
 	return 0
 }
 
-// write writes the family; the asker's leaving is nobody's concern.
-func (m metric) write(w io.Writer) {
-	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", m.name, m.help, m.name, m.kind)
-	for _, s := range m.samples {
-		fmt.Fprintf(w, "%s%s %s\n", m.name, s.labels, strconv.FormatFloat(s.value, 'g', -1, 64))
+// lateness tells how old the newest media is; nothing while there is none, for
+// a zero would say that all is well.
+type lateness struct{ store *relay.Store }
+
+var lagDesc = prometheus.NewDesc("surgecast_lag_seconds",
+	"Is it late? Age of the newest media, of the stream that is farthest behind.", nil, nil)
+
+// Describe is of prometheus.Collector.
+func (*lateness) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- lagDesc }
+
+// Collect is of prometheus.Collector.
+func (l *lateness) Collect(metrics chan<- prometheus.Metric) {
+	if lag, ok := l.store.Lag(); ok {
+		metrics <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, lag.Seconds())
+	}
+}
+
+// membership counts the pool by role and state. Each pair occurs, so that a
+// graph shows a zero and not a gap.
+type membership struct{ members func() []cluster.Member }
+
+var membersDesc = prometheus.NewDesc("surgecast_members",
+	"Who is in the pool, as this node sees it?", []string{"role", "state"}, nil)
+
+// Describe is of prometheus.Collector.
+func (*membership) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- membersDesc }
+
+// Collect is of prometheus.Collector.
+func (m *membership) Collect(metrics chan<- prometheus.Metric) {
+	type pair struct {
+		role   cluster.Role
+		status cluster.Status
+	}
+	counts := map[pair]int{}
+	for _, one := range m.members() {
+		counts[pair{one.State.Role, one.State.Status}]++
+	}
+	for _, role := range []cluster.Role{cluster.RoleOrigin, cluster.RoleRelay} {
+		for _, status := range []cluster.Status{cluster.StatusJoining, cluster.StatusWarming, cluster.StatusServing, cluster.StatusDraining} {
+			metrics <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue,
+				float64(counts[pair{role, status}]), string(role), string(status))
+		}
 	}
 }

@@ -127,6 +127,7 @@ func (n *node) newCluster() error {
 	if err != nil {
 		return fmt.Errorf("open gossip on %s: %w", bind, err)
 	}
+	n.log = n.log.With("node", n.cluster.Name()) // as the cluster's own lines have it
 	return nil
 }
 
@@ -198,7 +199,6 @@ func ignoreEnd(err error) error {
 
 // drain asks the pool to send viewers elsewhere, and serves them until then.
 func (n *node) drain(ctx context.Context) {
-	n.log.Info("node draining", "for", time.Duration(n.config.Drain))
 	n.setStatus(cluster.StatusDraining)
 	select {
 	case <-time.After(time.Duration(n.config.Drain)):

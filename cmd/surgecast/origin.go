@@ -43,7 +43,7 @@ func (c *originCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := config.Log.logger(os.Stderr).With("address", address.String())
+	log := config.Log.logger(os.Stderr)
 	o, err := newOriginNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 		o.dns, err = cluster.NewDNS(cluster.DNSConfig{
 			Listen:         o.at(o.config.DNS.Port),
 			Zone:           o.config.Zone,
-			NS:             o.config.DNS.NameServers,
+			NS:             o.nameServers(),
 			View:           o.cluster.Members,
 			OriginMayServe: o.config.ServeViewers != ServeNever,
 			Logger:         o.log,
@@ -123,6 +123,18 @@ func (o *originNode) streams() []origin.StreamConfig {
 		streams = append(streams, origin.StreamConfig{Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants()})
 	}
 	return streams
+}
+
+func (o *originNode) nameServers() []cluster.NameServer {
+	var servers []cluster.NameServer
+	for _, s := range o.config.DNS.NameServers {
+		server := cluster.NameServer{Name: s.Name}
+		for _, address := range s.Addresses {
+			server.Addrs = append(server.Addrs, address.Addr)
+		}
+		servers = append(servers, server)
+	}
+	return servers
 }
 
 // newPublic is what the origin answers on its viewers' port.

@@ -43,7 +43,7 @@ func (c *relayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := config.Log.logger(os.Stderr).With("address", address.String())
+	log := config.Log.logger(os.Stderr)
 	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
 	if err != nil {
 		return err

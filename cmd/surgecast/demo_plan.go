@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What the demo is made of.
+const (
+	demoStream  = "theatre"
+	demoZone    = "live.surgecast.test"
+	demoDNSPort = 5300
+	demoRelays  = 3
+)
+
+// demoPlan is which nodes the demo runs, and where.
+type demoPlan struct {
+	Dir     string
+	Origin  demoPlace
+	Relays  []demoPlace
+	DNS     netip.AddrPort
+	RTSP    netip.AddrPort
+	Clone   demoPlace // one more relay, for the one who watches to start
+	Crowded bool      // all on 127.0.0.1, since the other addresses can't be bound
+}
+
+// demoPlace is where one node runs.
+type demoPlace struct {
+	Address netip.Addr
+	Config  string // file
+	Viewers uint16
+	Gossip  uint16
+	API     uint16
+}
+
+// newDemoPlan gives each node an address of its own, as on machines of their
+// own; where this machine has but one loopback address, each its own ports.
+func newDemoPlan(ctx context.Context, dir string) demoPlan {
+	home := netip.MustParseAddr("127.0.0.1")
+	p := demoPlan{
+		Dir:  dir,
+		DNS:  netip.AddrPortFrom(home, demoDNSPort),
+		RTSP: netip.AddrPortFrom(home, defaultRTSPPort),
+	}
+	place := demoPlace{Address: home, Config: filepath.Join(dir, "origin.yaml"), Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort}
+	p.Origin = place
+	place.Config = filepath.Join(dir, "relay.yaml")
+	for range demoRelays {
+		place.Address = place.Address.Next()
+		p.Crowded = p.Crowded || !bindable(ctx, place.Address)
+		p.Relays = append(p.Relays, place)
+	}
+	p.Clone = place
+	p.Clone.Address = netip.MustParseAddr("127.0.0.9")
+	if p.Crowded {
+		p.crowd(home)
+	}
+	return p
+}
+
+// crowd puts all nodes on one address: apart by port, and by configuration.
+func (p *demoPlan) crowd(home netip.Addr) {
+	shifted := func(shift uint16) demoPlace {
+		return demoPlace{
+			Address: home,
+			Config:  filepath.Join(p.Dir, fmt.Sprintf("relay-%d.yaml", shift)),
+			Viewers: defaultViewerPort + shift,
+			Gossip:  defaultGossipPort + shift,
+			API:     defaultAPIPort + shift,
+		}
+	}
+	for i := range p.Relays {
+		p.Relays[i] = shifted(uint16(i + 1))
+	}
+	p.Clone = shifted(9)
+}
+
+func bindable(ctx context.Context, address netip.Addr) bool {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", netip.AddrPortFrom(address, 0).String())
+	if err != nil {
+		return false
+	}
+	listener.Close()
+	return true
+}
+
+// busyPorts names what the demo needs and somebody else has.
+func (p demoPlan) busyPorts(ctx context.Context) error {
+	var busy []string
+	try := func(network string, address netip.Addr, port uint16, what string) {
+		at := netip.AddrPortFrom(address, port).String()
+		if !free(ctx, network, at) {
+			busy = append(busy, fmt.Sprintf("%s %s (%s)", network, at, what))
+		}
+	}
+	for _, place := range append([]demoPlace{p.Origin}, p.Relays...) {
+		try("tcp", place.Address, place.Viewers, "viewers")
+		try("tcp", place.Address, place.Gossip, "gossip")
+		try("udp", place.Address, place.Gossip, "gossip")
+		try("tcp", place.Address, place.API, "private API")
+	}
+	try("tcp", p.RTSP.Addr(), p.RTSP.Port(), "RTSP")
+	try("udp", p.RTSP.Addr(), defaultRTPPort, "RTP")
+	try("udp", p.RTSP.Addr(), defaultRTCPPort, "RTCP")
+	try("tcp", p.DNS.Addr(), p.DNS.Port(), "DNS")
+	try("udp", p.DNS.Addr(), p.DNS.Port(), "DNS")
+	if len(busy) == 0 {
+		return nil
+	}
+	return fmt.Errorf("in use already: %s; is another demo running? end what holds them and start again (\"ss -lptun\" shows what it is)",
+		strings.Join(busy, ", "))
+}
+
+func free(ctx context.Context, network, address string) bool {
+	config := &net.ListenConfig{}
+	if network == "udp" {
+		connection, err := config.ListenPacket(ctx, network, address)
+		if err != nil {
+			return false
+		}
+		connection.Close()
+		return true
+	}
+	listener, err := config.Listen(ctx, network, address)
+	if err != nil {
+		return false
+	}
+	listener.Close()
+	return true
+}
+
+// writeFiles makes the pool's files, as init does, or takes those of an
+// earlier demo in the same folder.
+func (p demoPlan) writeFiles() error {
+	_, err := os.Stat(p.Origin.Config)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("look into the folder: %w", err)
+	}
+	if err != nil {
+		files, err := newPoolFiles(poolSettings{
+			Stream:     demoStream,
+			Zone:       demoZone,
+			Origin:     p.Origin.Address,
+			OriginMore: []setting{{"dns.port", fmt.Sprint(demoDNSPort)}, {"drain", "0s"}},
+			RelayMore:  []setting{{"drain", "1s"}},
+		})
+		if err != nil {
+			return err
+		}
+		if err := files.write(p.Dir); err != nil {
+			return err
+		}
+	}
+	if p.Crowded {
+		return p.writeCrowded()
+	}
+	return nil
+}
+
+// writeCrowded writes a configuration for each relay: on one address they
+// need different ports, and folders.
+func (p demoPlan) writeCrowded() error {
+	shared, err := os.ReadFile(filepath.Join(p.Dir, "relay.yaml"))
+	if err != nil {
+		return fmt.Errorf("read the relays' configuration: %w", err)
+	}
+	for _, place := range append(p.Relays[:len(p.Relays):len(p.Relays)], p.Clone) {
+		if _, err := os.Stat(place.Config); err == nil {
+			continue
+		}
+		text, err := fill(string(shared), []setting{
+			{"dir", fmt.Sprintf("state/%d", place.Viewers)},
+			{"ports.viewers", fmt.Sprint(place.Viewers)},
+			{"ports.gossip", fmt.Sprint(place.Gossip)},
+			{"ports.api", fmt.Sprint(place.API)},
+		})
+		if err != nil {
+			return err
+		}
+		if err := writeNew(place.Config, []byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishKey is the key that an encoder gives.
+func (p demoPlan) publishKey() (string, error) {
+	config, err := loadOriginConfig(p.Origin.Config)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range config.Streams {
+		if s.Name == demoStream {
+			return s.PublishKey, nil
+		}
+	}
+	return "", fmt.Errorf("%s has no stream %s: the demo plays that one", p.Origin.Config, demoStream)
+}

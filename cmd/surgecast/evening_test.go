@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"surgecast/relay"
+)
+
+// asMain makes the test's binary behave as the command, so that tests can
+// start nodes as processes and kill them.
+const asMain = "SURGECAST_TEST_AS_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// evening is an origin in this process, and relays as processes, on addresses
+// that nobody else uses.
+type evening struct {
+	dir    string
+	origin *originNode
+	first  netip.Addr // the origin's; the relays follow
+	logs   string
+}
+
+// newEvening starts an origin and pushes the clip to it.
+func newEvening(t *testing.T) *evening {
+	t.Helper()
+	e := &evening{
+		first: netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1}),
+		logs:  t.TempDir(),
+	}
+	if !bindable(t.Context(), e.first) {
+		t.Skip("this machine has only one loopback address")
+	}
+	e.dir = newPoolDir(t, poolSettings{
+		Origin:     e.first,
+		OriginMore: []setting{{"dns.port", "5300"}, {"drain", "0s"}},
+		RelayMore:  []setting{{"drain", "0s"}},
+	})
+	config, err := loadOriginConfig(filepath.Join(e.dir, "origin.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	e.origin, err = newOriginNode(t.Context(), config, nodeOptions{Address: e.first, Env: realEnvironment(), Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, "origin", e.origin.Run)
+	url := fmt.Sprintf("rtsp://publish:%s@%s/theatre", config.Streams[0].PublishKey, e.origin.at(defaultRTSPPort))
+	background(t, "feed", func(ctx context.Context) error { return feed(ctx, url, feedOptions{}) })
+	return e
+}
+
+// background runs a long task until the test ends, and fails the test with it.
+func background(t *testing.T, name string, task func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- task(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s does not end", name)
+		}
+	})
+}
+
+// address is the nth relay's.
+func (e *evening) address(n int) netip.Addr {
+	a := e.first
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+func (e *evening) url(n int) string {
+	return "http://" + netip.AddrPortFrom(e.address(n), defaultViewerPort).String()
+}
+
+// startRelay starts the nth relay as a process, from the file that all share.
+func (e *evening) startRelay(t *testing.T, n int) *child {
+	t.Helper()
+	c, err := startChild("relay", demoPlace{
+		Address: e.address(n), Config: filepath.Join(e.dir, "relay.yaml"), Viewers: defaultViewerPort,
+	}, e.logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.End()
+		if t.Failed() {
+			text, _ := os.ReadFile(c.Log)
+			t.Logf("%s:\n%s", c.Name(), text)
+		}
+	})
+	return c
+}
+
+// eventually asks again until a thing is so; it is for what happens in other
+// processes and gives no event.
+func eventually(t *testing.T, what string, ask func() error) time.Duration {
+	t.Helper()
+	began := time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("%s: not so after 30 s: %v", what, err)
+		}
+		<-tick.C
+	}
+}
+
+// get asks as another node does.
+func (e *evening) get(t *testing.T, url string) (body []byte, header http.Header) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.origin.credential.Authorize(request)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err = io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", url, response.Status, err)
+	}
+	return body, response.Header
+}
+
+// named asks the pool's DNS whether it names exactly these relays.
+func (e *evening) named(t *testing.T, relays ...int) func() error {
+	return func() error {
+		got, err := askDNS(t.Context(), netip.AddrPortFrom(e.first, demoDNSPort), demoZone)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(got, netip.Addr.Compare)
+		var want []netip.Addr
+		for _, n := range relays {
+			want = append(want, e.address(n))
+		}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("DNS names %v", got)
+		}
+		return nil
+	}
+}
+
+// TestEvening is the whole path with real sockets and processes: a feed, an
+// origin, relays that are started from one file, and viewers of each.
+func TestEvening(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some 15 s")
+	}
+	t.Setenv(asMain, "1")
+	e := newEvening(t)
+	doomed := e.startRelay(t, 1)
+	e.startRelay(t, 2)
+	eventually(t, "two relays are named", e.named(t, 1, 2))
+
+	t.Run("bytes are equal on all nodes", e.testEqualBytes)
+	t.Run("the origin sends viewers to a relay", e.testRedirect)
+	t.Run("status knows all nodes", e.testStatus)
+
+	began := time.Now()
+	e.startRelay(t, 3)
+	eventually(t, "a clone is named", e.named(t, 1, 2, 3))
+	t.Logf("a clone is in the DNS %v after the start of its process", time.Since(began).Round(time.Millisecond))
+	e.testNewestPart(t, 3)
+
+	if err := doomed.process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	gone := eventually(t, "a killed relay is not named", e.named(t, 2, 3))
+	t.Logf("a killed relay is out of the DNS after %v", gone.Round(time.Millisecond))
+}
+
+// testEqualBytes fetches each object of one playlist version from each node.
+func (e *evening) testEqualBytes(t *testing.T) {
+	const list = "/theatre/main/live.m3u8"
+	e.awaitSegments(t, 3)
+	var text []byte
+	// Three requests take much less than a part's time, so that they mostly
+	// hit one version.
+	eventually(t, "the lists are one version", func() error {
+		var header http.Header
+		text, header = e.get(t, e.url(0)+list)
+		for n := 1; n <= 2; n++ {
+			other, otherHeader := e.get(t, e.url(n)+list)
+			if !bytes.Equal(text, other) || header.Get("ETag") != otherHeader.Get("ETag") {
+				return fmt.Errorf("relay %d has another version", n)
+			}
+		}
+		return nil
+	})
+	playlist, err := relay.ParsePlaylist(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[relay.MediaKind]int{}
+	for _, name := range mediaOf(playlist) {
+		kinds[name.Kind]++
+		path := "/theatre/main/" + name.String()
+		want, header := e.get(t, e.url(0)+path)
+		for n := 1; n <= 2; n++ {
+			got, otherHeader := e.get(t, e.url(n)+path)
+			if !bytes.Equal(got, want) || len(got) == 0 || header.Get("ETag") != otherHeader.Get("ETag") {
+				t.Errorf("%s: %d bytes on the origin, %d on relay %d", path, len(want), len(got), n)
+			}
+		}
+	}
+	if kinds[relay.Init] == 0 || kinds[relay.SegmentMedia] < 3 || kinds[relay.PartMedia] == 0 {
+		t.Errorf("compared too little: %v", kinds)
+	}
+	index, _ := e.get(t, e.url(0)+"/theatre/index.m3u8")
+	for n := 1; n <= 2; n++ {
+		if other, _ := e.get(t, e.url(n)+"/theatre/index.m3u8"); !bytes.Equal(index, other) {
+			t.Errorf("relay %d has another multivariant playlist", n)
+		}
+	}
+}
+
+// awaitSegments waits until the origin's window holds that many closed segments.
+func (e *evening) awaitSegments(t *testing.T, least int) {
+	t.Helper()
+	window := e.origin.store.Stream("theatre").Window("main")
+	for {
+		changed := window.Changed()
+		if v := window.Version(); v != nil && len(v.Playlist.Segments) >= least {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the origin's window does not grow")
+		}
+	}
+}
+
+// mediaOf lists all that a playlist names and that is whole.
+func mediaOf(p *relay.Playlist) []relay.MediaName {
+	var names []relay.MediaName
+	for _, s := range append(slices.Clone(p.Segments), p.Open) {
+		for _, name := range []relay.MediaName{s.Map, s.Name} {
+			if name.Kind != 0 && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		for _, part := range s.Parts {
+			names = append(names, part.Name)
+		}
+	}
+	if p.Open.Name.Kind != 0 { // it grows: only its parts are whole
+		names = slices.DeleteFunc(names, func(n relay.MediaName) bool { return n == p.Open.Name })
+	}
+	return names
+}
+
+// testRedirect asks the origin as a viewer does.
+func (e *evening) testRedirect(t *testing.T) {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Get(e.url(0) + "/theatre/index.m3u8?a=b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	location := response.Header.Get("Location")
+	if response.StatusCode != http.StatusTemporaryRedirect ||
+		!strings.HasPrefix(location, e.url(1)+"/theatre/index.m3u8?a=b") && !strings.HasPrefix(location, e.url(2)+"/theatre/index.m3u8?a=b") {
+		t.Fatalf("the origin answers %s to %q", response.Status, location)
+	}
+	if body, _ := e.get(t, location); !bytes.Contains(body, []byte("main/live.m3u8")) {
+		t.Errorf("the relay answers %s", body)
+	}
+}
+
+func (e *evening) testStatus(t *testing.T) {
+	var out bytes.Buffer
+	if err := (&statusCmd{Dir: e.dir}).Run(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if !strings.Contains(out.String(), e.address(n).String()+":8080") {
+			t.Errorf("node %d is missing:\n%s", n, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "no answer") {
+		t.Errorf("a node does not answer:\n%s", out.String())
+	}
+}
+
+// testNewestPart asks a relay for the part that comes next.
+func (e *evening) testNewestPart(t *testing.T, n int) {
+	t.Helper()
+	text, _ := e.get(t, e.url(n)+"/theatre/main/live.m3u8")
+	playlist, err := relay.ParsePlaylist(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := e.get(t, e.url(n)+"/theatre/main/"+playlist.Hint.String()); len(body) == 0 {
+		t.Error("the newest part is empty")
+	}
+}
