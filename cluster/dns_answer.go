@@ -1,0 +1,202 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	dnsHeaderBytes = 12
+	// udpBytes is the most we send over UDP, whatever the asker could take:
+	// more is fragmented on the way, and fragments are lost or forged.
+	udpBytes = 1232
+	// maxReplyOptions bounds what repeated options of one query make us write.
+	maxReplyOptions = 4
+	ednsVersion     = 0
+)
+
+// Respond answers one message as it came, over UDP or TCP. It returns nil for
+// what must not be answered. It may be called from any goroutine.
+func (d *DNS) Respond(query []byte, udp bool) []byte {
+	// To answer an answer could loop between two servers for ever.
+	if len(query) < dnsHeaderBytes || query[2]&0x80 != 0 {
+		return nil
+	}
+	if opcode := query[2] >> 3 & 0xf; opcode != dns.OpcodeQuery {
+		return bare(query, dns.RcodeNotImplemented)
+	}
+	var q dns.Msg
+	if q.Unpack(query) != nil || len(q.Question) != 1 {
+		return bare(query, dns.RcodeFormatError)
+	}
+	opt, ok := optOf(&q)
+	if !ok {
+		return bare(query, dns.RcodeFormatError)
+	}
+	m := new(dns.Msg).SetReply(&q)
+	m.Compress = true
+	switch {
+	case opt != nil && opt.Version() != ednsVersion:
+		m.Rcode = dns.RcodeBadVers
+	case q.Question[0].Qclass != dns.ClassINET:
+		m.Rcode = dns.RcodeRefused // CHAOS too: our version is nobody's business
+	default:
+		d.answer(m, q.Question[0])
+	}
+	limit := dns.MaxMsgSize
+	if opt != nil {
+		m.Extra = append(m.Extra, d.replyOpt(opt))
+	}
+	if udp {
+		limit = udpLimit(opt)
+	}
+	return packWithin(m, limit, query)
+}
+
+// answer fills in what the zone says to a question of class IN.
+func (d *DNS) answer(m *dns.Msg, q dns.Question) {
+	if q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
+		m.Rcode = dns.RcodeRefused
+		return
+	}
+	name := dns.CanonicalName(q.Name)
+	at, addr := d.zone.find(name)
+	if at == outside {
+		m.Rcode = dns.RcodeRefused
+		return
+	}
+	m.Authoritative = true
+	seconds := uint32(negativeTTL)
+	switch at {
+	case missing:
+		m.Rcode = dns.RcodeNameError
+	case atApex:
+		switch q.Qtype {
+		case dns.TypeSOA:
+			m.Answer = []dns.RR{d.zone.soaRecord(q.Name)}
+		case dns.TypeNS:
+			m.Answer, m.Extra = d.zone.nsRecords(q.Name)
+		default:
+			m.Answer = addresses(q, d.roster.sample)
+		}
+	case atRelay:
+		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6) })
+	case atHost:
+		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) {
+			return d.zone.hosts[name], staticTTL * time.Second
+		})
+	}
+	if len(m.Answer) > 0 {
+		return
+	}
+	if (at == atApex || at == atRelay) && d.roster.empty() {
+		seconds = uint32(emptyTTL / time.Second)
+	}
+	m.Ns = []dns.RR{d.zone.negative(seconds)}
+}
+
+// addresses returns the records of a question for A or AAAA. To ANY it gives
+// one set, RFC 8482 4.1: A, or AAAA where there is no A.
+func addresses(q dns.Question, of func(v6 bool) ([]netip.Addr, time.Duration)) []dns.RR {
+	family := func(v6 bool) []dns.RR {
+		addrs, ttl := of(v6)
+		return addressRecords(q.Name, addrs, v6, uint32(ttl/time.Second))
+	}
+	switch q.Qtype {
+	case dns.TypeA:
+		return family(false)
+	case dns.TypeAAAA:
+		return family(true)
+	case dns.TypeANY:
+		if records := family(false); len(records) > 0 {
+			return records
+		}
+		return family(true)
+	}
+	return nil
+}
+
+// optOf returns the one OPT record of a query, nil without; false when there
+// are more or it stands at another name than the root, RFC 6891 6.1.1.
+func optOf(q *dns.Msg) (opt *dns.OPT, ok bool) {
+	for _, rr := range q.Extra {
+		o, is := rr.(*dns.OPT)
+		if !is {
+			continue
+		}
+		if opt != nil || o.Hdr.Name != "." {
+			return nil, false
+		}
+		opt = o
+	}
+	return opt, true
+}
+
+// replyOpt answers an OPT: ours, with the DO bit back, and of the options only
+// those that ask for something that we have.
+func (d *DNS) replyOpt(query *dns.OPT) *dns.OPT {
+	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+	opt.SetVersion(ednsVersion)
+	opt.SetUDPSize(udpBytes)
+	opt.SetDo(query.Do())
+	for _, option := range query.Option {
+		switch o := option.(type) {
+		case *dns.EDNS0_NSID:
+			if d.id != "" {
+				opt.Option = append(opt.Option, nsid(d.id))
+			}
+		case *dns.EDNS0_SUBNET:
+			// Scope 0: the answer doesn't depend on the client's network.
+			opt.Option = append(opt.Option, &dns.EDNS0_SUBNET{
+				Code: dns.EDNS0SUBNET, Family: o.Family, SourceNetmask: o.SourceNetmask, Address: o.Address,
+			})
+		}
+		if len(opt.Option) == maxReplyOptions {
+			break
+		}
+	}
+	return opt
+}
+
+func nsid(id string) dns.EDNS0 {
+	return &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(id))}
+}
+
+// udpLimit is how long an answer over UDP may be.
+func udpLimit(opt *dns.OPT) int {
+	if opt == nil {
+		return dns.MinMsgSize
+	}
+	return min(max(int(opt.UDPSize()), dns.MinMsgSize), udpBytes)
+}
+
+// packWithin writes an answer. What is too long loses the additional records
+// first; then it is empty and says TC, so that the asker comes by TCP.
+func packWithin(m *dns.Msg, limit int, query []byte) []byte {
+	b, err := m.Pack()
+	if err == nil && len(b) > limit {
+		m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
+		b, err = m.Pack()
+	}
+	if err == nil && len(b) > limit {
+		m.Answer, m.Ns, m.Truncated = nil, nil, true
+		b, err = m.Pack()
+	}
+	if err != nil || len(b) > limit {
+		return bare(query, dns.RcodeServerFailure)
+	}
+	return b
+}
+
+// bare answers with a header alone, for what can't be read or isn't done.
+func bare(query []byte, rcode byte) []byte {
+	b := make([]byte, dnsHeaderBytes)
+	copy(b, query[:2])           // the id
+	b[2] = 0x80 | query[2]&0x79  // an answer, the same opcode, RD
+	b[3] = query[3]&0x10 | rcode // CD
+	return b
+}
