@@ -304,7 +304,7 @@ func (w *Window) upcoming(name MediaName) error {
 	p := w.version.Playlist
 	epoch := p.Epoch()
 	switch {
-	case p.Ended || name.Epoch < epoch || name.Epoch > epoch+1:
+	case p.Ended || name.Epoch < epoch:
 		return ErrNotFound
 	case name.Kind == Init:
 		if name.Epoch > epoch || name.Number == p.Open.Map.Number+1 {
