@@ -87,7 +87,7 @@ func TestOddGOPs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				s := newStage(t, t.TempDir())
-				s.play(s.publish(source), source, 90*time.Second)
+				s.play(s.publish(source), source, 40*time.Second)
 				checkLists(t, s)
 			})
 		})
@@ -183,7 +183,7 @@ func TestLiveWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, t.TempDir())
 		source := &origintest.Source{FPS: 25, GOP: 50}
-		s.play(s.publish(source), source, 3*time.Minute)
+		s.play(s.publish(source), source, 80*time.Second)
 		p := s.newest()
 		if len(p.Segments) != 30 || p.DiscontinuitySequence != 0 {
 			t.Errorf("%d segments of 2 s, discontinuity sequence %d; want 60 s", len(p.Segments), p.DiscontinuitySequence)
@@ -247,7 +247,7 @@ func TestDatesFollowTheWallClock(t *testing.T) {
 			s := newStage(t, t.TempDir())
 			source := &origintest.Source{FPS: 23.976, GOP: 48, WallDrift: drift}
 			p := s.publish(source)
-			s.play(p, source, 10*time.Minute)
+			s.play(p, source, 100*time.Second)
 			checkDates(t, s)
 			list := s.newest()
 			first := list.MediaSequence - uint64(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Unix())
@@ -292,6 +292,29 @@ func TestRestart(t *testing.T) {
 		third.play(third.publish(source), source, 3*time.Second)
 		if p := third.newest(); p.MediaSequence != uint64(now) || p.DiscontinuitySequence != 1 {
 			t.Errorf("begins at segment %d, discontinuity sequence %d; want %d and 1", p.MediaSequence, p.DiscontinuitySequence, now)
+		}
+	})
+}
+
+// A crash leaves the journal as it was last saved.
+func TestCrash(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir, copied := t.TempDir(), t.TempDir()
+		source := &origintest.Source{FPS: 25, GOP: 50}
+		s := newStage(t, dir)
+		p := s.publish(source)
+		s.play(p, source, 500*time.Millisecond)
+		for range 5 {
+			if err := os.CopyFS(filepath.Join(copied, fmt.Sprint(len(s.versions))), os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			crashed := newStage(t, filepath.Join(copied, fmt.Sprint(len(s.versions))))
+			other := &origintest.Source{FPS: 25}
+			crashed.play(crashed.publish(other), other, 300*time.Millisecond)
+			if now, before := crashed.newest().MediaSequence, s.newest().OpenSequence(); now <= before || crashed.Epoch() <= s.Epoch() {
+				t.Errorf("after a crash in segment %d of epoch %v, segment %d of epoch %v", before, s.Epoch(), now, crashed.Epoch())
+			}
+			s.play(p, source, 1700*time.Millisecond)
 		}
 	})
 }
