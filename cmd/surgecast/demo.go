@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -187,8 +188,15 @@ func (d *demo) publishURL() string {
 // startFeed pushes the clip, and waits until the origin has it on air.
 func (d *demo) startFeed(ctx context.Context) error {
 	return d.screen.Step("feed", "rtsp "+d.RTSP.String(), "pushing the built-in clip", func() (string, error) {
-		d.watching.Go(func() { d.keepFeeding(ctx) })
-		err := d.await(ctx, nil, func(ctx context.Context) error {
+		log, err := openLog(filepath.Join(d.logs(), "feed.log"))
+		if err != nil {
+			return "", err
+		}
+		d.watching.Go(func() {
+			defer log.Close()
+			d.keepFeeding(ctx, log)
+		})
+		err = d.await(ctx, nil, func(ctx context.Context) error {
 			return getOK(ctx, d.url(d.Origin)+"/"+demoStream+"/index.m3u8")
 		})
 		return "stream " + demoStream + " on air", err
@@ -216,7 +224,7 @@ func (d *demo) awaitDNS(ctx context.Context) (string, error) {
 		}
 		return nil
 	})
-	return fmt.Sprintf("%s, %s", demoZone, count(len(named), "relay")), err
+	return demoZone + ", all named", err
 }
 
 // askDNS asks one name server for the IPv4 addresses of a name.
@@ -348,8 +356,9 @@ func (d *demo) end() {
 
 // keepFeeding pushes the clip until ctx ends. It makes room when somebody
 // pushes a film of their own, and comes back when that one has left.
-func (d *demo) keepFeeding(ctx context.Context) {
-	if err := feed(ctx, d.publishURL(), feedOptions{}); err != nil {
+func (d *demo) keepFeeding(ctx context.Context, log io.Writer) {
+	options := feedOptions{Logger: slog.New(slog.NewTextHandler(log, nil))}
+	if err := feed(ctx, d.publishURL(), options); err != nil {
 		d.screen.Event(red, "!", "the clip is off air: "+err.Error())
 	}
 }

@@ -40,9 +40,9 @@ func startChild(role string, place demoPlace, logs string) (*child, error) {
 	if place.Viewers != defaultViewerPort {
 		c.Log = filepath.Join(logs, fmt.Sprintf("%s-%d.log", role, place.Viewers))
 	}
-	log, err := os.OpenFile(c.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := openLog(c.Log)
 	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+		return nil, err
 	}
 	defer log.Close() // the child has its own copy
 	c.process = exec.Command(self, role, "--config", place.Config, "--address", place.Address.String(), "--until-eof")
@@ -59,6 +59,15 @@ func startChild(role string, place demoPlace, logs string) (*child, error) {
 		close(c.ended)
 	}()
 	return c, nil
+}
+
+// openLog opens a log to add to: a demo in the same folder goes on in it.
+func openLog(name string) (*os.File, error) {
+	log, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return log, nil
 }
 
 // PID is the id of the process.
