@@ -28,8 +28,8 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 	"connect-src *; media-src * blob:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors *"
 
 // Handler serves GET and HEAD of /{stream}/ (the page, for any name: a stream that is not there yet is told so by
-// the page) and of /assets/{name}, both also below an access prefix /~{token}. Everything is in memory; all nodes of a process
-// share it, since it never changes.
+// the page) and of /assets/{name}, both also below an access prefix /~{token}. Everything is in memory and never
+// changes, so all nodes of a process share it.
 func Handler() http.Handler { return embedded() }
 
 // Packing the library takes a tenth of a second, so it is done once.
