@@ -70,6 +70,7 @@ type Config struct {
 type Node struct {
 	cfg       Config
 	name      string
+	born      int64 // unix milliseconds
 	advertise netip.AddrPort
 	seeds     []netip.AddrPort
 	keys      *keys
@@ -122,6 +123,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:       cfg,
 		name:      newName(),
+		born:      time.Now().UnixMilli(),
 		advertise: advertise,
 		seeds:     seeds,
 		keys:      keys,
@@ -165,7 +167,7 @@ func (n *Node) SetState(s State) {
 	n.mu.Lock()
 	n.state = s
 	n.mu.Unlock()
-	n.view.put(Member{Name: n.name, Address: n.advertise, State: s, Self: true})
+	n.view.put(Member{Name: n.name, Address: n.advertise, State: s, Self: true, born: n.born})
 	select {
 	case n.dirty <- struct{}{}:
 	default: // one is waiting already and will carry this state

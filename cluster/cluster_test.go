@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -152,6 +151,29 @@ func TestKilledNodeLeavesTheView(t *testing.T) {
 	})
 }
 
+func TestRestartReplacesTheEarlierLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t)
+		nodes := p.startMany(5)
+		for _, n := range nodes {
+			p.await(n, 5*time.Second, count(5))
+		}
+		p.net.Host(address(5)).Kill()
+		time.Sleep(time.Second)
+		again, _ := p.start(5)
+		for _, n := range nodes[:4] {
+			took := p.await(n, time.Second, func(members []Member) bool {
+				return len(members) == 5 && slices.ContainsFunc(members, func(m Member) bool { return m.Name == again.Name() })
+			})
+			t.Logf("%s sees the new life after %d ms more", n.advertise, took.Milliseconds())
+		}
+		time.Sleep(30 * time.Second) // until the old name is dead
+		for _, n := range append(nodes[:4:4], again) {
+			p.await(n, time.Second, count(5))
+		}
+	})
+}
+
 func TestLeavingNodeIsGoneAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t)
@@ -272,44 +294,6 @@ func TestSplitPoolComesTogether(t *testing.T) {
 		}
 		t.Logf("one pool again after %d ms", time.Since(start).Milliseconds())
 	})
-}
-
-func TestPeersFileReplacesSeeds(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "peers")
-	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t)
-		p.start(1)
-		p.start(2)
-		n, stop := p.start(3, func(c *Config) { c.PeersFile = file })
-		p.await(n, 5*time.Second, count(3))
-		time.Sleep(2 * peersSettle)
-		stop()
-		text, _ := os.ReadFile(file)
-		if want := "10.0.0.1:7946\n10.0.0.2:7946\n"; string(text) != want {
-			t.Errorf("peers file holds %q, want %q", text, want)
-		}
-		again, _ := p.start(3, func(c *Config) { c.PeersFile, c.Seeds = file, nil })
-		p.await(again, 5*time.Second, count(3))
-		if again.Name() == n.Name() {
-			t.Error("the name outlived the process")
-		}
-	})
-}
-
-func TestReadPeersSkipsWhatIsNoAddress(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "peers")
-	os.WriteFile(file, []byte("10.0.0.1:7946\n\nnot an address\n10.0.0.2:0\n [2001:db8::1]:7946\n"), 0o600)
-	peers, err := readPeers(file)
-	if err != nil || fmt.Sprint(peers) != "[10.0.0.1:7946 [2001:db8::1]:7946]" {
-		t.Errorf("read %v, %v", peers, err)
-	}
-	os.WriteFile(file, []byte(strings.Repeat("10.0.0.1:7946\n", 100)), 0o600)
-	if peers, _ = readPeers(file); len(peers) != maxPeers {
-		t.Errorf("read %d peers", len(peers))
-	}
-	if peers, err = readPeers(filepath.Join(t.TempDir(), "none")); peers != nil || err != nil {
-		t.Errorf("no file: %v, %v", peers, err)
-	}
 }
 
 func TestNewRefusesWhatCanNotWork(t *testing.T) {

@@ -21,7 +21,7 @@ var (
 // NodeMeta gives our message. It is never longer than limit: memberlist would
 // panic.
 func (d *delegate) NodeMeta(limit int) []byte {
-	b, err := encodeMessage(d.node.ownState(), limit)
+	b, err := encodeMessage(d.node.ownState(), d.node.born, limit)
 	if err != nil {
 		// Can't be, since the state is clamped; a node without metadata is
 		// ignored by the others, which is better than a panic.
@@ -89,10 +89,10 @@ func (d *delegate) LocalState(bool) []byte { return nil }
 func (d *delegate) MergeRemoteState([]byte, bool) {}
 
 func memberOf(n *memberlist.Node) (Member, error) {
-	state, err := decodeMessage(n.Meta)
+	state, born, err := decodeMessage(n.Meta)
 	if err != nil {
 		return Member{}, err
 	}
 	addr, _ := netip.AddrFromSlice(n.Addr)
-	return Member{Name: n.Name, Address: netip.AddrPortFrom(addr.Unmap(), n.Port), State: state}, nil
+	return Member{Name: n.Name, Address: netip.AddrPortFrom(addr.Unmap(), n.Port), State: state, born: born}, nil
 }

@@ -44,6 +44,8 @@ type Member struct {
 	Address netip.AddrPort // of its gossip
 	State   State
 	Self    bool
+
+	born int64 // start of its process by its own clock, unix milliseconds
 }
 
 // PublicAddr returns the address that viewers reach the member at: that of

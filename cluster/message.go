@@ -9,7 +9,7 @@ import (
 
 // A node's metadata is one JSON object with short keys:
 //
-//	{"v":1,"r":"relay","s":"serving","m":"192.0.2.7:8080","l":40,"c":100000000,"w":"1.2"}
+//	{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"192.0.2.7:8080","l":40,"c":100000000,"w":"1.2"}
 //
 // Keys that are not known are skipped and keys that are missing are zero, so
 // releases can add to it; v grows when they do.
@@ -17,6 +17,8 @@ const (
 	messageVersion = 1
 	// maxMessage is memberlist's limit, beyond which it panics.
 	maxMessage = 512
+	// maxBorn is far from now and far from where float64 ends to be exact.
+	maxBorn = 1 << 52
 )
 
 var (
@@ -28,6 +30,7 @@ var (
 
 type message struct {
 	V        int    `json:"v"`
+	Born     int64  `json:"b,omitempty"` // start of the process, unix milliseconds
 	Role     Role   `json:"r,omitempty"`
 	Status   Status `json:"s,omitempty"`
 	Media    string `json:"m,omitempty"`
@@ -37,10 +40,10 @@ type message struct {
 }
 
 // encodeMessage writes a state, clamped, in at most limit bytes.
-func encodeMessage(s State, limit int) ([]byte, error) {
+func encodeMessage(s State, born int64, limit int) ([]byte, error) {
 	s = s.clamped()
 	b, err := json.Marshal(message{
-		V: messageVersion, Role: s.Role, Status: s.Status, Media: s.Media,
+		V: messageVersion, Born: born, Role: s.Role, Status: s.Status, Media: s.Media,
 		Load: s.Load, Capacity: s.Capacity, Version: s.Version,
 	})
 	if err != nil {
@@ -55,25 +58,26 @@ func encodeMessage(s State, limit int) ([]byte, error) {
 // decodeMessage reads another node's state. Known fields of newer versions are
 // read; a known field of a strange type or value is taken as zero or clamped.
 // The error says that the whole can't be read.
-func decodeMessage(b []byte) (State, error) {
+func decodeMessage(b []byte) (s State, born int64, err error) {
 	if len(b) > maxMessage {
-		return State{}, fmt.Errorf("%d bytes: %w", len(b), ErrMessageTooLong)
+		return State{}, 0, fmt.Errorf("%d bytes: %w", len(b), ErrMessageTooLong)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {
-		return State{}, fmt.Errorf("decode state: %w", err)
+		return State{}, 0, fmt.Errorf("decode state: %w", err)
 	}
 	if number(fields["v"]) < 1 {
-		return State{}, ErrMessageVersion
+		return State{}, 0, ErrMessageVersion
 	}
-	return State{
+	s = State{
 		Role:     Role(text(fields["r"])),
 		Status:   Status(text(fields["s"])),
 		Media:    text(fields["m"]),
 		Load:     int(min(number(fields["l"]), 100)),
 		Capacity: int64(min(number(fields["c"]), maxCapacity)),
 		Version:  text(fields["w"]),
-	}.clamped(), nil
+	}
+	return s.clamped(), int64(min(number(fields["b"]), maxBorn)), nil
 }
 
 func text(raw json.RawMessage) string {

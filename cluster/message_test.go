@@ -14,16 +14,16 @@ var fullState = State{
 }
 
 func TestMessageIsGolden(t *testing.T) {
-	b, err := encodeMessage(fullState, maxMessage)
+	b, err := encodeMessage(fullState, 1767225600000, maxMessage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"v":1,"r":"relay","s":"serving","m":"192.0.2.7:8080","l":40,"c":100000000,"w":"1.2.0-rc1"}`
+	want := `{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"192.0.2.7:8080","l":40,"c":100000000,"w":"1.2.0-rc1"}`
 	if string(b) != want {
 		t.Errorf("encoded %s\nwant    %s", b, want)
 	}
-	if got, err := decodeMessage(b); err != nil || got != fullState {
-		t.Errorf("decoded %+v, %v", got, err)
+	if got, born, err := decodeMessage(b); err != nil || got != fullState || born != 1767225600000 {
+		t.Errorf("decoded %+v, %d, %v", got, born, err)
 	}
 }
 
@@ -34,12 +34,12 @@ func TestMessageFitsWhateverTheState(t *testing.T) {
 		{Role: "\"\\\"", Status: "<>&", Media: "<<<<:80", Version: strings.Repeat("<\x00\"é", 99)},
 		{Load: math.MinInt, Capacity: math.MinInt64},
 	} {
-		b, err := encodeMessage(s, maxMessage)
+		b, err := encodeMessage(s, math.MaxInt64, maxMessage)
 		if err != nil || len(b) > maxMessage {
 			t.Errorf("%d bytes, %v", len(b), err)
 		}
 	}
-	if _, err := encodeMessage(fullState, 50); !errors.Is(err, ErrMessageTooLong) {
+	if _, err := encodeMessage(fullState, 0, 50); !errors.Is(err, ErrMessageTooLong) {
 		t.Errorf("beyond the limit: %v", err)
 	}
 }
@@ -60,7 +60,7 @@ func TestDecodeWhatOthersSend(t *testing.T) {
 	}
 
 	for in, want := range tests {
-		if got, err := decodeMessage([]byte(in)); err != nil || got != want {
+		if got, _, err := decodeMessage([]byte(in)); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v", in, got, err)
 		}
 	}
@@ -71,7 +71,7 @@ func TestDecodeRefusesWhatIsNoMessage(t *testing.T) {
 		"", "null", "[]", "{}", "garbage", `{"v":0}`, `{"v":-1}`, `{"v":"1"}`, `{"v":NaN}`,
 		`{"v":1,"l":NaN}`, `{"v":1}{}`, `{"v":1,"w":"` + strings.Repeat("x", 500) + `"}`,
 	} {
-		if s, err := decodeMessage([]byte(in)); err == nil {
+		if s, _, err := decodeMessage([]byte(in)); err == nil {
 			t.Errorf("%q was read as %+v", in, s)
 		}
 	}
@@ -95,19 +95,20 @@ func TestPublicAddr(t *testing.T) {
 }
 
 func FuzzDecodeMessage(f *testing.F) {
-	b, _ := encodeMessage(fullState, maxMessage)
+	b, _ := encodeMessage(fullState, 1767225600000, maxMessage)
 	f.Add(b)
 	f.Add([]byte(`{"v":2,"new":[1,{"deep":null}],"l":1e400}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		s, err := decodeMessage(in)
+		s, born, err := decodeMessage(in)
 		if err != nil {
 			return
 		}
-		out, err := encodeMessage(s, maxMessage)
+		out, err := encodeMessage(s, born, maxMessage)
 		if err != nil {
 			t.Fatalf("%+v was read but can't be written: %v", s, err)
 		}
-		if again, err := decodeMessage(out); err != nil || again != s {
+		again, when, err := decodeMessage(out)
+		if err != nil || again != s || when != born {
 			t.Fatalf("%+v became %+v, %v", s, again, err)
 		}
 	})

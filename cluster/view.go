@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -47,13 +48,36 @@ func (v *view) list() []Member {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.sorted == nil {
-		v.sorted = make([]Member, 0, len(v.members))
-		for _, m := range v.members {
+		for _, m := range living(v.members) {
 			v.sorted = append(v.sorted, m)
 		}
 		slices.SortFunc(v.sorted, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return v.sorted
+}
+
+// living leaves one member an address. A process that was killed and started
+// again has a new name, and the gossip needs some seconds to find that the old
+// one answers no more; but only one can hold the address: the younger.
+func living(members map[string]Member) map[netip.AddrPort]Member {
+	all := make(map[netip.AddrPort]Member, len(members))
+	for _, m := range members {
+		if other, ok := all[m.Address]; !ok || m.succeeds(other) {
+			all[m.Address] = m
+		}
+	}
+	return all
+}
+
+// succeeds says which of two members with one address is the real one.
+func (m Member) succeeds(other Member) bool {
+	switch {
+	case m.Self || other.Self:
+		return m.Self
+	case m.born != other.born:
+		return m.born > other.born
+	}
+	return m.Name > other.Name // any, but on all nodes the same
 }
 
 func (v *view) changed() <-chan struct{} {
