@@ -1,0 +1,370 @@
+package origin
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+)
+
+// bench is an ingest of H.264 (track 0, 25 fps) and Opus (track 1, 20 ms) that
+// is fed by hand, with a clock of its own.
+type bench struct {
+	t         *testing.T
+	in        *ingest
+	log       bytes.Buffer
+	published *fakePublication
+	now       time.Time
+	sequence  [2]uint16
+}
+
+const (
+	benchVideo = 0xfffff000 // RTP timestamps of time 0
+	benchAudio = 0x00001000
+)
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, now: time.Date(2026, 9, 12, 18, 0, 0, 0, time.UTC)}
+	chosen, _, err := choose(&description.Session{Medias: []*description.Media{
+		{Type: description.MediaTypeAudio, Formats: []format.Format{&format.Opus{PayloadTyp: 97, ChannelCount: 2}}},
+		{Type: description.MediaTypeVideo, Formats: []format.Format{h264Format(testSPS, testPPS)}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishers := &fakePublishers{published: make(chan *fakePublication, 1)}
+	b.in = newIngest([]*ingestTrack{chosen[0].track, chosen[1].track}, func(tracks []Track) (publication, error) {
+		p, err := publishers.publish("theatre", tracks)
+		b.published = p.(*fakePublication)
+		return p, err
+	}, slog.New(slog.NewTextHandler(&b.log, nil)))
+	return b
+}
+
+// take gives an item to the ingest, at the bench's time.
+func (b *bench) take(i item) error {
+	b.t.Helper()
+	i.arrival = b.now
+	return b.in.take(i)
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// picture n, of one packet. Every 25th is a key picture.
+func (b *bench) picture(n int) error {
+	b.t.Helper()
+	payload := testP
+	if n%25 == 0 {
+		payload = testIDR
+	}
+	return b.take(item{track: 0, rtp: b.packet(0, benchVideo+uint32(n*3600), payload)})
+}
+
+func (b *bench) sound(n int) error {
+	b.t.Helper()
+	return b.take(item{track: 1, rtp: b.packet(1, benchAudio+uint32(n*960), []byte{0xfc, byte(n)})})
+}
+
+func (b *bench) packet(track int, timestamp uint32, payload []byte) *rtp.Packet {
+	b.sequence[track]++
+	return &rtp.Packet{
+		Header:  rtp.Header{Version: 2, Marker: true, SSRC: uint32(track), SequenceNumber: b.sequence[track], Timestamp: timestamp},
+		Payload: payload,
+	}
+}
+
+// report says that the track's time 0 was at wall.
+func (b *bench) report(track int, wall time.Time) {
+	b.t.Helper()
+	first := []uint32{benchVideo, benchAudio}[track]
+	b.must(b.take(item{track: track, report: &rtcp.SenderReport{SSRC: uint32(track), NTPTime: ntpTimestamp(wall), RTPTime: first}}))
+}
+
+// second sends one second of pictures and sound, in real time.
+func (b *bench) second(n int) {
+	b.t.Helper()
+	for i := range 25 {
+		b.must(b.picture(n*25 + i))
+		b.must(b.sound(n*50 + 2*i))
+		b.must(b.sound(n*50 + 2*i + 1))
+		b.now = b.now.Add(40 * time.Millisecond)
+	}
+}
+
+// offset returns how much later the sound of the publication is than its
+// picture, against the RTP timestamps; and the units that came.
+func (b *bench) offset() (sound time.Duration, units []Unit) {
+	b.t.Helper()
+	if b.published == nil {
+		b.t.Fatalf("nothing is published: %s", &b.log)
+	}
+	for len(b.published.units) > 0 {
+		units = append(units, <-b.published.units)
+	}
+	for _, u := range units {
+		if u.Track == 1 {
+			n := time.Duration(u.Payload[0][1]) * 20 * time.Millisecond
+			return ticksToDuration(u.PTS, 48000) - n, units
+		}
+	}
+	b.t.Fatal("no sound")
+	return 0, nil
+}
+
+func TestLipSyncByReports(t *testing.T) {
+	b := newBench(t)
+	wall := b.now.Add(-150 * time.Millisecond)
+	b.report(0, wall)
+	b.report(1, wall.Add(30*time.Millisecond))
+	b.second(0)
+	sound, units := b.offset()
+	if off := sound - 30*time.Millisecond; off.Abs() > time.Millisecond {
+		t.Errorf("sound is off by %v", off)
+	}
+	if units[0].PTS != 0 || units[0].Track != 0 || units[0].WallTime.Sub(wall).Abs() > time.Microsecond {
+		t.Errorf("first unit %+v", units[0])
+	}
+}
+
+// A new report moves the wall time at once and PTS never.
+func TestLaterReportsMoveWallTimeOnly(t *testing.T) {
+	b := newBench(t)
+	wall := b.now
+	b.report(0, wall)
+	b.report(1, wall)
+	b.second(0)
+	b.report(0, wall.Add(70*time.Millisecond))
+	b.report(1, wall.Add(70*time.Millisecond))
+	b.second(1)
+	_, units := b.offset()
+	var last int64 = -3600
+	for _, u := range units {
+		if u.Track != 0 {
+			continue
+		}
+		if u.PTS != last+3600 {
+			t.Fatalf("PTS %d after %d", u.PTS, last)
+		}
+		last = u.PTS
+		want := wall.Add(ticksToDuration(u.PTS, 90000))
+		if u.PTS >= 90000 {
+			want = want.Add(70 * time.Millisecond)
+		}
+		if u.WallTime.Sub(want).Abs() > time.Microsecond {
+			t.Fatalf("wall time at %d is off by %v", u.PTS, u.WallTime.Sub(want))
+		}
+	}
+}
+
+// Without reports the publication waits for reportWait and goes by arrival.
+func TestLipSyncByArrival(t *testing.T) {
+	b := newBench(t)
+	began := b.now
+	for n := range 25 {
+		b.must(b.picture(n))
+		b.now = b.now.Add(10 * time.Millisecond) // sound comes later by this
+		b.must(b.sound(2 * n))
+		b.must(b.sound(2*n + 1))
+		b.now = b.now.Add(30 * time.Millisecond)
+	}
+	if b.published != nil {
+		t.Fatal("has not waited for reports")
+	}
+	b.second(1)
+	sound, units := b.offset()
+	// The second sound packet of each pair comes 20 ms before its time.
+	if off := sound - (10-20)*time.Millisecond; off.Abs() > time.Millisecond {
+		t.Errorf("sound is off by %v", off)
+	}
+	if !units[0].WallTime.Equal(began) {
+		t.Errorf("wall time %v is not that of arrival, %v", units[0].WallTime, began)
+	}
+	if !strings.Contains(b.log.String(), "synchronized by arrival") {
+		t.Errorf("log: %s", &b.log)
+	}
+}
+
+// A camera that counts from 1970 still has both tracks on one clock.
+func TestAbsurdClock(t *testing.T) {
+	b := newBench(t)
+	wall := time.Unix(86400, 0)
+	b.report(0, wall)
+	b.report(0, wall)
+	b.report(1, wall.Add(-15*time.Millisecond))
+	b.second(0)
+	sound, units := b.offset()
+	if off := sound + 15*time.Millisecond; off.Abs() > time.Millisecond {
+		t.Errorf("sound is off by %v", off)
+	}
+	for _, u := range units {
+		if u.WallTime.Year() != b.now.Year() {
+			t.Fatalf("dated %v", u.WallTime)
+		}
+	}
+	if n := strings.Count(b.log.String(), "off by more than a day"); n != 2 {
+		t.Errorf("said %d times for two tracks: %s", n, &b.log)
+	}
+}
+
+// Reports that put sound an hour away from the picture are wrong.
+func TestContradictingReports(t *testing.T) {
+	b := newBench(t)
+	b.report(0, b.now)
+	b.report(1, b.now.Add(-time.Hour))
+	b.second(0)
+	b.second(1)
+	if sound, _ := b.offset(); sound.Abs() > 25*time.Millisecond {
+		t.Errorf("sound is off by %v", sound)
+	}
+}
+
+// Sound that begins later joins in on the same clock.
+func TestLateTrack(t *testing.T) {
+	b := newBench(t)
+	wall := b.now
+	b.report(0, wall)
+	for n := range 50 {
+		b.must(b.picture(n))
+		b.now = b.now.Add(40 * time.Millisecond)
+	}
+	b.report(1, wall.Add(5*time.Millisecond))
+	b.must(b.sound(100))
+	if sound, _ := b.offset(); (sound - 5*time.Millisecond).Abs() > time.Millisecond {
+		t.Errorf("sound is off by %v", sound)
+	}
+}
+
+func TestPublicationBeginsWithKeyPicture(t *testing.T) {
+	b := newBench(t)
+	b.report(0, b.now)
+	b.report(1, b.now)
+	for n := 10; n < 40; n++ {
+		b.must(b.picture(n))
+		b.must(b.sound(2 * n))
+		b.must(b.sound(2*n + 1))
+		b.now = b.now.Add(40 * time.Millisecond)
+	}
+	_, units := b.offset()
+	if !units[0].Random || units[0].Track != 0 || units[0].PTS != 0 {
+		t.Errorf("first unit %+v", units[0])
+	}
+	for _, u := range units {
+		if u.PTS < 0 {
+			t.Errorf("unit before zero: %+v", u)
+		}
+	}
+}
+
+func TestNoKeyPicture(t *testing.T) {
+	b := newBench(t)
+	for n := range 31 * 50 {
+		b.now = b.now.Add(20 * time.Millisecond)
+		err := b.sound(n)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, errNoPicture) || n < 29*50 {
+			t.Fatalf("after %d sounds: %v", n, err)
+		}
+		if len(b.in.held) > maxHeldUnits {
+			t.Errorf("%d units are held", len(b.in.held))
+		}
+		return
+	}
+	t.Error("still waiting")
+}
+
+func TestTimestampJump(t *testing.T) {
+	for name, to := range map[string]int{"forward": 25 * 60, "back": -25 * 60} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.report(0, b.now)
+			b.report(1, b.now)
+			b.second(0)
+			if err := b.picture(to); !errors.Is(err, errJump) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// Lost packets cost the picture they belong to, are counted, and logged once
+// in a while.
+func TestLossIsCounted(t *testing.T) {
+	b := newBench(t)
+	b.report(0, b.now)
+	b.report(1, b.now)
+	b.second(0)
+	for n := range 4 {
+		b.sequence[0] += 2
+		b.second(1 + n)
+	}
+	_, units := b.offset()
+	pictures := 0
+	for _, u := range units {
+		if u.Track == 0 {
+			pictures++
+		}
+	}
+	if b.in.lost != 8 || pictures != 5*25-4 {
+		t.Errorf("%d packets lost, %d pictures", b.in.lost, pictures)
+	}
+	if n := strings.Count(b.log.String(), "lost or damaged"); n != 1 {
+		t.Errorf("%d lines in 4 s: %s", n, &b.log)
+	}
+}
+
+// When the queue is full the publisher is dropped, and whoever calls enqueue
+// does not wait.
+func TestQueueFull(t *testing.T) {
+	b := newBench(t)
+	for i := range maxQueuedPackets + 1 {
+		if ok := b.in.enqueue(item{track: 1, rtp: b.packet(1, uint32(i*960), []byte{1})}); ok != (i < maxQueuedPackets) {
+			t.Fatalf("packet %d: %v", i, ok)
+		}
+	}
+	large := newBench(t)
+	for i := range maxQueuedBytes / 65000 {
+		large.in.enqueue(item{track: 0, rtp: large.packet(0, uint32(i), make([]byte, 65000))})
+	}
+	if large.in.enqueue(item{track: 0, rtp: large.packet(0, 0, make([]byte, 65000))}) {
+		t.Error("more bytes than the bound")
+	}
+	if err := large.in.run(); !errors.Is(err, errSlow) {
+		t.Errorf("dropped for %v", err)
+	}
+}
+
+type panicking struct{ depacketizer }
+
+func (panicking) depacketize(*rtp.Packet) ([]accessUnit, error) { panic("index out of range") }
+
+func TestPanicEndsOnePublisher(t *testing.T) {
+	b := newBench(t)
+	b.report(0, b.now)
+	b.report(1, b.now)
+	b.second(0)
+	b.in.tracks[1].depack = panicking{}
+	b.in.enqueue(item{track: 1, arrival: b.now, rtp: b.packet(1, 0, []byte{1})})
+	if err := b.in.run(); err == nil || !strings.Contains(err.Error(), "index out of range") {
+		t.Errorf("%v", err)
+	}
+	select {
+	case <-b.published.closed:
+	default:
+		t.Error("the publication is still open")
+	}
+}
