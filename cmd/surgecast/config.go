@@ -167,10 +167,10 @@ func (d *document) scalar(node ast.Node, path string) (string, error) {
 		return n.Value.Value, nil
 	case *ast.StringNode:
 		return n.Value, nil
-	case ast.ScalarNode:
-		return n.GetToken().Value, nil
 	case *ast.AnchorNode, *ast.AliasNode:
 		return "", d.errorf(line(node), "%s: anchors and aliases are not understood here: write the value itself", path)
+	case ast.ScalarNode:
+		return n.GetToken().Value, nil
 	}
 	return "", d.errorf(line(node), "%s is one value, not a list or a group of keys", path)
 }

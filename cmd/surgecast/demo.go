@@ -44,14 +44,14 @@ type demo struct {
 
 // Run runs the demo until ctx ends, or for as long as was asked.
 func (c *demoCmd) Run(ctx context.Context, out io.Writer) error {
+	if err := newDemoPlan(ctx, "").busyPorts(ctx); err != nil { // before anything is made
+		return err
+	}
 	dir, err := c.folder()
 	if err != nil {
 		return err
 	}
 	d := &demo{demoPlan: newDemoPlan(ctx, dir), screen: newScreen(out)}
-	if err := d.busyPorts(ctx); err != nil {
-		return err
-	}
 	if err := d.writeFiles(); err != nil {
 		return err
 	}

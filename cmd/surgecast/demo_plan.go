@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -90,31 +92,33 @@ func bindable(ctx context.Context, address netip.Addr) bool {
 	return true
 }
 
-// busyPorts names what the demo needs and somebody else has.
+// busyPorts names what the demo needs and somebody else has, an address a line.
 func (p demoPlan) busyPorts(ctx context.Context) error {
-	var busy []string
-	try := func(network string, address netip.Addr, port uint16, what string) {
-		at := netip.AddrPortFrom(address, port).String()
-		if !free(ctx, network, at) {
-			busy = append(busy, fmt.Sprintf("%s %s (%s)", network, at, what))
+	busy := map[netip.Addr][]string{}
+	try := func(address netip.Addr, port uint16, what string, networks ...string) {
+		for _, network := range networks {
+			if !free(ctx, network, netip.AddrPortFrom(address, port).String()) {
+				busy[address] = append(busy[address], fmt.Sprintf("%s %d (%s)", network, port, what))
+			}
 		}
 	}
 	for _, place := range append([]demoPlace{p.Origin}, p.Relays...) {
-		try("tcp", place.Address, place.Viewers, "viewers")
-		try("tcp", place.Address, place.Gossip, "gossip")
-		try("udp", place.Address, place.Gossip, "gossip")
-		try("tcp", place.Address, place.API, "private API")
+		try(place.Address, place.Viewers, "viewers", "tcp")
+		try(place.Address, place.Gossip, "gossip", "tcp", "udp")
+		try(place.Address, place.API, "private API", "tcp")
 	}
-	try("tcp", p.RTSP.Addr(), p.RTSP.Port(), "RTSP")
-	try("udp", p.RTSP.Addr(), defaultRTPPort, "RTP")
-	try("udp", p.RTSP.Addr(), defaultRTCPPort, "RTCP")
-	try("tcp", p.DNS.Addr(), p.DNS.Port(), "DNS")
-	try("udp", p.DNS.Addr(), p.DNS.Port(), "DNS")
+	try(p.RTSP.Addr(), p.RTSP.Port(), "RTSP", "tcp")
+	try(p.RTSP.Addr(), defaultRTPPort, "RTP", "udp")
+	try(p.RTSP.Addr(), defaultRTCPPort, "RTCP", "udp")
+	try(p.DNS.Addr(), p.DNS.Port(), "DNS", "tcp", "udp")
 	if len(busy) == 0 {
 		return nil
 	}
-	return fmt.Errorf("in use already: %s; is another demo running? end what holds them and start again (\"ss -lptun\" shows what it is)",
-		strings.Join(busy, ", "))
+	var lines strings.Builder
+	for _, address := range slices.SortedFunc(maps.Keys(busy), netip.Addr.Compare) {
+		fmt.Fprintf(&lines, "\n  %s  %s", address, strings.Join(busy[address], ", "))
+	}
+	return fmt.Errorf("ports that the demo needs are in use:%s\nIs another demo running? End what holds them (\"ss -lptun\" shows what it is) and start again", lines.String())
 }
 
 func free(ctx context.Context, network, address string) bool {

@@ -78,7 +78,9 @@ func TestDemoNamesPortsInUse(t *testing.T) {
 	place := demoPlace{Address: home, Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort}
 	p := demoPlan{Origin: place, DNS: netip.AddrPortFrom(home, demoDNSPort), RTSP: netip.AddrPortFrom(home, defaultRTSPPort)}
 	err = p.busyPorts(t.Context())
-	want := "in use already: udp 127.1.2.3:7946 (gossip), tcp 127.1.2.3:8554 (RTSP); is another demo running? end what holds them and start again (\"ss -lptun\" shows what it is)"
+	want := `ports that the demo needs are in use:
+  127.1.2.3  udp 7946 (gossip), tcp 8554 (RTSP)
+Is another demo running? End what holds them ("ss -lptun" shows what it is) and start again`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

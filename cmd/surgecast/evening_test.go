@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -193,6 +194,7 @@ func TestEvening(t *testing.T) {
 	t.Run("bytes are equal on all nodes", e.testEqualBytes)
 	t.Run("the origin sends viewers to a relay", e.testRedirect)
 	t.Run("status knows all nodes", e.testStatus)
+	t.Run("metrics tell of the pool", e.testMetrics)
 
 	began := time.Now()
 	e.startRelay(t, 3)
@@ -318,6 +320,24 @@ func (e *evening) testStatus(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "no answer") {
 		t.Errorf("a node does not answer:\n%s", out.String())
+	}
+}
+
+// testMetrics reads what a graph would be drawn from.
+func (e *evening) testMetrics(t *testing.T) {
+	answer := httptest.NewRecorder()
+	e.origin.metrics().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, want := range []string{
+		`surgecast_members{role="relay",state="serving"} 2`,
+		`surgecast_members{role="relay",state="draining"} 0`,
+		`surgecast_isolated 0`,
+		`surgecast_info{role="origin",version="` + version() + `"} 1`,
+		`surgecast_lag_seconds 0.`,
+		`surgecast_viewers 0`,
+	} {
+		if !strings.Contains(answer.Body.String(), "\n"+want) {
+			t.Errorf("no %s in:\n%s", want, answer.Body.String())
+		}
 	}
 }
 

@@ -197,9 +197,14 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// drain asks the pool to send viewers elsewhere, and serves them until then.
+// drain asks the pool to send viewers elsewhere, and serves them until then. A
+// node that never served has none to wait for.
 func (n *node) drain(ctx context.Context) {
+	served := n.status() == cluster.StatusServing
 	n.setStatus(cluster.StatusDraining)
+	if !served {
+		return
+	}
 	select {
 	case <-time.After(time.Duration(n.config.Drain)):
 	case <-ctx.Done():

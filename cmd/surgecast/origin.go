@@ -19,7 +19,7 @@ import (
 
 // originCmd runs an origin.
 type originCmd struct {
-	Config  string     `help:"The origin's configuration." default:"origin.yaml" placeholder:"FILE"`
+	Config  string     `help:"The origin's configuration. Default: origin.yaml." default:"origin.yaml" placeholder:"FILE"`
 	Address netip.Addr `help:"IP address for all listeners; outranks the configuration's." placeholder:"IP"`
 	childFlags
 }

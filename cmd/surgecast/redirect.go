@@ -12,7 +12,6 @@ import (
 // director sends new sessions from the origin to the pool.
 type director struct {
 	members func() []cluster.Member
-	log     func(msg string, args ...any)
 }
 
 // Redirect returns the base URL of a serving relay, drawn at random by what

@@ -19,7 +19,7 @@ import (
 
 // relayCmd runs a relay.
 type relayCmd struct {
-	Config  string     `help:"The relays' configuration, the same file on every clone." default:"relay.yaml" placeholder:"FILE"`
+	Config  string     `help:"The relays' configuration, the same file on every clone. Default: relay.yaml." default:"relay.yaml" placeholder:"FILE"`
 	Address netip.Addr `help:"IP address for all listeners; outranks the configuration's." placeholder:"IP"`
 	childFlags
 }

@@ -18,7 +18,7 @@ import (
 
 // statusCmd shows the pool as one of its nodes sees it.
 type statusCmd struct {
-	Dir     string `help:"Data folder of a node on this machine, or a folder above several: one that answers is asked." xor:"node" placeholder:"DIR" default:"."`
+	Dir     string `help:"Data folder of a node on this machine, or a folder above several: one that answers is asked. Default: here." xor:"node" placeholder:"DIR" default:"."`
 	Node    string `help:"URL of a node's private API, such as http://192.0.2.10:9090." placeholder:"URL"`
 	KeyFile string `help:"File with the API's key: a copy of the api.json in the node's data folder, or the bare token." placeholder:"FILE"`
 	JSON    bool   `help:"Print JSON, for programs."`
@@ -26,8 +26,8 @@ type statusCmd struct {
 
 // Help is shown by --help.
 func (*statusCmd) Help() string {
-	return `Asks one node about all: each is asked in turn for its own figures, so a node
-that is listed and does not answer shows as such.
+	return `Asks one node, which asks all the others for their own figures: a node that is
+listed and does not answer shows as such.
 
 	surgecast status --dir ~/evening
 	surgecast status --node http://192.0.2.10:9090 --key-file api.json --json`
