@@ -153,6 +153,37 @@ func TestCompositionOffsets(t *testing.T) {
 	})
 }
 
+// What RTP carries is PTS: the decode times of the first pictures can be closer
+// together than they should. Dates follow what is shown.
+func TestDatesFollowWhatIsShown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, t.TempDir())
+		source := &origintest.Source{FPS: 25, GOP: 50}
+		p := s.publish(source)
+		for i := range int64(120) {
+			u := source.Next()[0]
+			if i > 0 {
+				u.DTS -= 3600
+			}
+			if i == 1 {
+				u.DTS = 1800
+			}
+			if err := p.Write(u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list := s.newest()
+		for i, segment := range list.Segments {
+			if want := source.Start.Add(time.Duration(i) * 2 * time.Second); !segment.ProgramDateTime.Equal(want) {
+				t.Errorf("segment %d of %v: date %v, want %v", i, segment.Duration, segment.ProgramDateTime, want)
+			}
+		}
+		if first := list.Segments[0].Duration; first != 1960*time.Millisecond {
+			t.Errorf("first segment of %v", first)
+		}
+	})
+}
+
 func TestFFmpegReadsIt(t *testing.T) {
 	ffprobe, err := exec.LookPath("ffprobe")
 	if err != nil {

@@ -198,9 +198,7 @@ func (p *packager) add(piece *piece) error {
 	t, first := p.timeline, &piece.frames[0]
 	rate := p.tracks[p.lead].ClockRate
 	if piece.first {
-		start := ticksDuration(first.dts-p.run.first.dts, rate)
-		shown := ticksDuration(first.offset-p.run.first.offset, rate)
-		t.openSegment(start, first.wall.Add(-shown))
+		t.openSegment(p.date(first))
 	}
 	last := &piece.frames[len(piece.frames)-1]
 	end := last.dts + last.duration
@@ -224,6 +222,19 @@ func (p *packager) add(piece *piece) error {
 		p.bytes, p.frames = 0, 0
 	}
 	return nil
+}
+
+// date returns when a segment that begins with f is first shown, after the run's
+// first frame, and the wall time of that. A key frame is the first one shown of
+// its segment; after a forced cut it need not be the first one decoded, and the
+// delay between both that the run began with is taken.
+func (p *packager) date(f *frame) (start time.Duration, wall time.Time) {
+	rate := p.tracks[p.lead].ClockRate
+	decoded, delayed := f.dts-p.run.first.dts, f.offset-p.run.first.offset
+	if f.random {
+		return ticksDuration(decoded+delayed, rate), f.wall
+	}
+	return ticksDuration(decoded, rate), f.wall.Add(-ticksDuration(delayed, rate))
 }
 
 // seal ends the run: what is pending is published and the segment closed.
