@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -36,6 +37,10 @@ type pool struct {
 // startPool starts the demo and waits until its first relay has a filled
 // window.
 func startPool(ctx context.Context, binary string) (*pool, error) {
+	if conn, err := net.DialTimeout("tcp", relayIP+":8080", time.Second); err == nil {
+		conn.Close()
+		return nil, errors.New("something listens on " + relayIP + ":8080 already: end it first, a demo perhaps")
+	}
 	dir, err := os.MkdirTemp("", "surgecast-bench-")
 	if err != nil {
 		return nil, err
