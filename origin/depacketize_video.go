@@ -190,16 +190,20 @@ func (d *videoDepacketizer) dts(unit accessUnit, pts int64) (int64, error) {
 		d.extractor, d.stale = d.video.newDTSExtractor(), false
 	}
 	dts, err := d.extractor.Extract(unit.payload, pts)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, err
-	case pts-dts > maxReorderTicks:
+	}
+	if d.lastKnown {
+		dts = max(dts, d.last+1)
+	}
+	// While it learns how far pictures are reordered the extractor doesn't
+	// check its results.
+	if dts > pts {
+		return 0, errors.New("time goes back")
+	}
+	if pts-dts > maxReorderTicks {
 		d.stale = true
 		return 0, errReorder
-	case d.lastKnown && dts <= d.last:
-		if dts = d.last + 1; dts > pts {
-			return 0, errors.New("time goes back")
-		}
 	}
 	d.last, d.lastKnown = dts, true
 	return dts, nil

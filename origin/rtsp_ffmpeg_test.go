@@ -62,8 +62,9 @@ func checkFFmpegUnits(t *testing.T, units []Unit, began time.Time) {
 			t.Errorf("track %d: dated %v after the start", u.Track, since)
 		}
 	}
-	// ffmpeg packs several audio frames into a packet and forgets the last one.
-	if pictures != 50 || frames < 85 {
+	// ffmpeg packs several audio frames into a packet and forgets the last one;
+	// over UDP its TEARDOWN may overtake some more.
+	if pictures != 50 || frames < 60 {
 		t.Errorf("%d pictures, %d audio frames", pictures, frames)
 	}
 	checkOneClock(t, units, tracks)
