@@ -135,6 +135,16 @@ func (s *story) publish(ctx context.Context, source *origintest.Source) {
 	})
 }
 
+// gossipTail is how long memberlist's last probes and streams run out after
+// its Shutdown; it does not wait for them.
+const gossipTail = 20 * time.Second
+
+// end waits for all that was started, so that the bubble can be left.
+func (s *story) end() {
+	s.running.Wait()
+	time.Sleep(gossipTail)
+}
+
 // askCounter counts what a node is asked, by path.
 type askCounter struct {
 	next http.Handler
@@ -199,7 +209,7 @@ func TestStoryOfAMinute(t *testing.T) {
 			w.check(minute - 4*time.Second)
 		}
 		stopNodes()
-		s.running.Wait()
+		s.end()
 	})
 }
 
