@@ -268,6 +268,31 @@ func TestPublicationBeginsWithKeyPicture(t *testing.T) {
 	}
 }
 
+// One track alone is fine, and waits for nobody's sender report but its own.
+func TestOneTrack(t *testing.T) {
+	for kind, f := range map[description.MediaType]format.Format{
+		description.MediaTypeVideo: h264Format(testSPS, testPPS),
+		description.MediaTypeAudio: &format.Opus{PayloadTyp: 97, ChannelCount: 2},
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			b := newBench(t)
+			chosen, _, err := choose(&description.Session{Medias: []*description.Media{{Type: kind, Formats: []format.Format{f}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.in.tracks = []*ingestTrack{chosen[0].track}
+			report := &rtcp.SenderReport{NTPTime: ntpTimestamp(b.now), RTPTime: benchVideo}
+			b.must(b.take(item{report: report}))
+			for n := range 3 {
+				b.must(b.take(item{rtp: b.packet(0, benchVideo+uint32(n*960), testIDR)}))
+			}
+			if b.published == nil || len(b.published.tracks) != 1 || len(b.published.units) != 3 {
+				t.Fatalf("published %+v", b.published)
+			}
+		})
+	}
+}
+
 func TestNoKeyPicture(t *testing.T) {
 	b := newBench(t)
 	for n := range 31 * 50 {

@@ -70,9 +70,9 @@ type feedOptions struct {
 	Logger *slog.Logger
 }
 
-// feed pushes the built-in clip until ctx ends, and then returns nil. Errors
-// are those that trying again doesn't help against: a wrong address, a wrong
-// key, an origin that doesn't take the clip.
+// feed pushes the built-in clip until ctx ends. It then returns nil, if it was
+// on air at all. Before that it returns only for what trying again doesn't help
+// against: a wrong address, a wrong key, an origin that doesn't take the clip.
 func feed(ctx context.Context, url string, options feedOptions) error {
 	target, err := parseFeedURL(url)
 	if err != nil {
@@ -87,12 +87,13 @@ func feed(ctx context.Context, url string, options feedOptions) error {
 	}
 	logger := options.Logger.With("url", target.CloneWithoutCredentials().String())
 	var yield bool // once it was on air, a feed makes room for any other encoder
-	for pause := feedPause; ; pause = min(2*pause, feedPauseMax) {
+	for pause := feedPause; ctx.Err() == nil; pause = min(2*pause, feedPauseMax) {
 		began := time.Now()
-		connected, err := push(ctx, target, programme, pushOptions{UDP: options.UDP, Yield: yield, Logger: logger})
+		var connected bool
+		connected, err = push(ctx, target, programme, pushOptions{UDP: options.UDP, Yield: yield, Logger: logger})
 		yield = yield || connected
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if refusal := refused(err); refusal != nil {
 			return refusal
@@ -107,9 +108,12 @@ func feed(ctx context.Context, url string, options feedOptions) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil
 		}
 	}
+	if !yield {
+		return fmt.Errorf("the origin was never reached: %w", err)
+	}
+	return nil
 }
 
 // parseFeedURL never repeats the URL in its error: the key is in it.
