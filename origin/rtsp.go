@@ -110,13 +110,13 @@ func newRTSP(config RTSPConfig, publishers publishers) (*RTSP, error) {
 	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("rtsp: %w", err)
+		return nil, err
 	}
 	r.listener = newLimitedListener(listener, config.MaxConnections, config.MaxConnectionsPerAddress, config.Logger)
 	if config.UDPRTP != "" {
 		if r.rtp, r.rtcp, err = listenMedia(config.UDPRTP, config.UDPRTCP); err != nil {
 			_ = listener.Close()
-			return nil, fmt.Errorf("rtsp: %w", err)
+			return nil, err
 		}
 	}
 	r.stopping, r.stop = context.WithCancel(context.Background())

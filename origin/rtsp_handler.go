@@ -39,10 +39,10 @@ type rtspSession struct {
 	invalid atomic.Int64          // packets that are no RTP or RTCP of this session
 }
 
-// yieldHeader in an ANNOUNCE asks to be refused while somebody else publishes.
+// YieldHeader in an ANNOUNCE asks to be refused while somebody else publishes.
 // The newest publisher wins, so that two that both come back whenever they are
 // dropped would throw each other out for ever: a stand-in says that it is one.
-const yieldHeader = "Surgecast-Yield"
+const YieldHeader = "Surgecast-Yield"
 
 // OnAnnounce checks the key first, then whether the tracks can be published.
 func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.Response, error) {
@@ -58,7 +58,7 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 		logger.Warn("encoder refused", "reason", err)
 		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
 	}
-	if len(ctx.Request.Header[yieldHeader]) > 0 && h.publishing(stream) {
+	if len(ctx.Request.Header[YieldHeader]) > 0 && h.publishing(stream) {
 		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: "another encoder has the stream"}, nil
 	}
 	if len(dropped) > 0 {

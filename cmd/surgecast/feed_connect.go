@@ -7,10 +7,9 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
-)
 
-// yieldHeader asks the origin to refuse while another encoder has the stream.
-const yieldHeader = "Surgecast-Yield"
+	"surgecast/origin"
+)
 
 // pushOptions are those of one connection.
 type pushOptions struct {
@@ -75,7 +74,7 @@ func connectFeed(ctx context.Context, target *base.URL, sender *clipSender, opti
 		},
 		OnRequest: func(request *base.Request) {
 			if options.Yield && request.Method == base.Announce {
-				request.Header[yieldHeader] = base.HeaderValue{"yes"}
+				request.Header[origin.YieldHeader] = base.HeaderValue{"yes"}
 			}
 		},
 	}
