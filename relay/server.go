@@ -110,6 +110,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.player(w, r)
 	case strings.HasPrefix(first, "~") && nested:
 		stream, rest, nested := strings.Cut(rest, "/")
+		if stream == "assets" && nested && s.Player != nil {
+			s.player(w, r)
+			return
+		}
 		s.stream(w, r, "/"+first, stream, rest, nested)
 	default:
 		s.stream(w, r, "", first, rest, nested)

@@ -78,6 +78,7 @@ func TestAnswers(t *testing.T) {
 		"GET /theatre/",
 		"GET /theatre",
 		"GET /~t/theatre",
+		"GET /~t/assets/page.js",
 		"GET /../etc/passwd",
 		"GET /healthz",
 		"GET /readyz",
