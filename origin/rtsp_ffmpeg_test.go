@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
 
 // TestRTSPFromFFmpeg lets ffmpeg push a file with B-frames in real time: it has
@@ -32,6 +34,50 @@ func TestRTSPFromFFmpeg(t *testing.T) {
 			<-p.closed
 			checkFFmpegUnits(t, p.take(t, 1<<20), began)
 		})
+	}
+}
+
+// TestRTSPFromFFmpegH265 lets ffmpeg encode H.265 with B-frames, and Opus.
+func TestRTSPFromFFmpegH265(t *testing.T) {
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: make deps")
+	}
+	t.Parallel()
+	s := startRTSP(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	push := exec.CommandContext(ctx, ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin",
+		"-re", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-re", "-f", "lavfi", "-i", "sine=r=48000", "-t", "2",
+		"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "bframes=3:keyint=25:log-level=none", "-pix_fmt", "yuv420p",
+		"-c:a", "libopus", "-ac", "2", "-f", "rtsp", "-rtsp_transport", "tcp", s.url(testKey, "theatre"))
+	if output, err := push.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s\nlog:\n%s", err, output, s.log)
+	}
+	p := s.publication(t)
+	if _, ok := p.tracks[0].Codec.(*codecs.H265); !ok {
+		t.Errorf("video is %T", p.tracks[0].Codec)
+	}
+	if c, ok := p.tracks[1].Codec.(*codecs.Opus); !ok || c.ChannelCount != 2 {
+		t.Errorf("audio is %+v", p.tracks[1].Codec)
+	}
+	<-p.closed
+	var count, random [2]int
+	last := [2]int64{-1 << 62, -1 << 62}
+	reordered := false
+	for _, u := range p.take(t, 1<<20) {
+		if u.DTS > u.PTS || u.DTS <= last[u.Track] || u.PTS < 0 {
+			t.Errorf("track %d: DTS %d after %d with PTS %d", u.Track, u.DTS, last[u.Track], u.PTS)
+		}
+		last[u.Track] = u.DTS
+		reordered = reordered || u.DTS < u.PTS
+		count[u.Track]++
+		if u.Random {
+			random[u.Track]++
+		}
+	}
+	if count[0] != 50 || random[0] != 2 || !reordered || count[1] < 90 || random[1] != count[1] {
+		t.Errorf("units %v, random %v, reordered %v\n%s", count, random, reordered, s.log)
 	}
 }
 
