@@ -43,6 +43,14 @@ type evening struct {
 // newEvening starts an origin and pushes the clip to it.
 func newEvening(t *testing.T) *evening {
 	t.Helper()
+	e := newQuietEvening(t)
+	background(t, "feed", func(ctx context.Context) error { return feed(ctx, e.pushURL(), feedOptions{}) })
+	return e
+}
+
+// newQuietEvening starts an origin that waits for a feed.
+func newQuietEvening(t *testing.T) *evening {
+	t.Helper()
 	e := &evening{
 		first: netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1}),
 		logs:  t.TempDir(),
@@ -65,9 +73,12 @@ func newEvening(t *testing.T) *evening {
 		t.Fatal(err)
 	}
 	background(t, "origin", e.origin.Run)
-	url := fmt.Sprintf("rtsp://publish:%s@%s/theatre", config.Streams[0].PublishKey, e.origin.at(defaultRTSPPort))
-	background(t, "feed", func(ctx context.Context) error { return feed(ctx, url, feedOptions{}) })
 	return e
+}
+
+// pushURL is where an encoder pushes to, with its key.
+func (e *evening) pushURL() string {
+	return fmt.Sprintf("rtsp://publish:%s@%s/theatre", e.origin.config.Streams[0].PublishKey, e.origin.at(defaultRTSPPort))
 }
 
 // background runs a long task until the test ends, and fails the test with it.

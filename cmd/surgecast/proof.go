@@ -13,9 +13,12 @@ import (
 
 // Bounds of the proof that a relay gives itself.
 const (
-	proofBound = 2 * time.Second // for one request to itself
-	proofPause = time.Second     // between two tries
+	proofBound = 2 * time.Second // for one proof
 	proofBytes = 4 << 20         // of one playlist
+
+	// The pause between two proofs doubles from the first to the second.
+	leastProofPause = 50 * time.Millisecond
+	mostProofPause  = time.Second
 )
 
 // prove plays the relay's own data path through: each live list, asked by

@@ -138,22 +138,32 @@ func (r *relayNode) rise(ctx context.Context) error {
 		return err
 	}
 	r.setStatus(cluster.StatusWarming)
-	for {
-		if err := r.until(ctx, r.follower.Changed, r.follower.Warm); err != nil {
-			return err
-		}
-		err := r.prove(ctx)
-		if err == nil {
-			break
-		}
-		r.log.Warn("own listener does not serve yet", "err", err)
-		if err := pause(ctx, proofPause); err != nil {
-			return err
-		}
+	if err := r.until(ctx, r.follower.Changed, r.follower.Warm); err != nil {
+		return err
+	}
+	if err := r.proveUntilDone(ctx); err != nil {
+		return err
 	}
 	r.setStatus(cluster.StatusServing)
 	<-ctx.Done()
 	return context.Cause(ctx)
+}
+
+// proveUntilDone tries the proof again until it succeeds. It returns an error
+// only when ctx ends.
+func (r *relayNode) proveUntilDone(ctx context.Context) error {
+	for wait := leastProofPause; ; wait = min(2*wait, mostProofPause) {
+		err := r.prove(ctx)
+		if err == nil {
+			return nil
+		}
+		if wait == mostProofPause { // no passing weakness
+			r.log.Warn("own listener does not serve yet", "err", err)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // until waits for a condition that may change when the channel is closed.
