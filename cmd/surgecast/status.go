@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -258,7 +259,8 @@ func (s *poolStatus) summary() string {
 		viewers += n.Viewers
 		bits += n.BitsPerSecond
 	}
-	text := fmt.Sprintf("* was asked. %s serving, %.0f viewers, %.1f Mbit/s in all.", count(serving, "relay"), viewers, bits/1e6)
+	text := fmt.Sprintf("* was asked. %s serving, %s, %.1f Mbit/s in all.",
+		count(serving, "relay"), count(int(math.Round(viewers)), "viewer"), bits/1e6)
 	if silent > 0 {
 		text += fmt.Sprintf(" %s did not answer within %v.", count(silent, "node"), memberAnswerBound)
 	}
