@@ -186,8 +186,8 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 		inner, one.cancel = context.WithCancel(ctx)
 		f.streams[s.Name] = one
 		f.Logger.Info("stream found", "stream", s.Name)
+		f.followRenditions(inner, one, s.Renditions) // first: the index waits for their windows
 		f.wait.Go(func() { f.followIndex(inner, one) })
-		f.followRenditions(inner, one, s.Renditions)
 	} else if !slices.Equal(one.renditions, s.Renditions) {
 		// A set of renditions is fixed at a stream's birth; a catalogue that
 		// changes it belongs to a later version of the authority.

@@ -100,7 +100,7 @@ const backlog = 6 * time.Second
 func read(t *testing.T, url string, d time.Duration) {
 	began := time.Now()
 	out := command(t, "ffmpeg", "-v", "error", "-xerror", "-i", url,
-		"-t", strconv.Itoa(int((backlog+d).Seconds())), "-f", "null", "-")
+		"-t", strconv.Itoa(int((backlog + d).Seconds())), "-f", "null", "-")
 	if out != "" {
 		t.Errorf("ffmpeg complains: %s", out)
 	}
