@@ -16,13 +16,11 @@ const closeBound = time.Second
 // then closes it. The listener may hand out any net.Conn: sockets, TLS (one of
 // tls.NewListener, with h2 and http/1.1 as its protocols) or a test's own.
 //
-// Plain requests for lists and media are answered by loops of this package,
-// all else by the fallback, whose Handler is NewServer(c) if it has none. Both
-// give the same answers; only the cost differs.
-func Serve(ctx context.Context, listener net.Listener, c ServerConfig, fallback *http.Server) error {
-	if fallback.Handler == nil {
-		fallback.Handler = NewServer(c)
-	}
+// When the handler of fallback is what NewServer returned, plain requests for
+// lists and media are answered by loops of this package, and fallback answers
+// the rest; one that is wrapped in another handler is served by fallback alone.
+// Both give the same answers; only the cost differs.
+func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) error {
 	requests, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	fallback.BaseContext = func(net.Listener) context.Context { return requests }
