@@ -68,11 +68,21 @@ func parseDirectives(query string) (directives, error) {
 // acceptsGzip tells whether the list may go out compressed.
 func acceptsGzip(r *http.Request) bool {
 	for _, accepted := range r.Header["Accept-Encoding"] {
-		for coding := range strings.SplitSeq(accepted, ",") {
-			name, quality, _ := strings.Cut(strings.TrimSpace(coding), ";")
-			if strings.EqualFold(name, "gzip") && strings.ReplaceAll(quality, " ", "") != "q=0" {
-				return true
-			}
+		if namesGzip(accepted) {
+			return true
+		}
+	}
+	return false
+}
+
+// namesGzip tells whether an Accept-Encoding allows gzip.
+func namesGzip(accepted string) bool {
+	for accepted != "" {
+		var coding string
+		coding, accepted, _ = strings.Cut(accepted, ",")
+		name, quality, _ := strings.Cut(strings.TrimSpace(coding), ";")
+		if strings.EqualFold(name, "gzip") && strings.ReplaceAll(quality, " ", "") != "q=0" {
+			return true
 		}
 	}
 	return false
@@ -82,7 +92,6 @@ func acceptsGzip(r *http.Request) bool {
 // with it.
 func (s *server) send(w http.ResponseWriter, r *http.Request, body []byte, etag string, media time.Duration) {
 	h := w.Header()
-	h["Etag"] = []string{etag}
 	if matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		s.Load.Add(0, 0)
@@ -96,6 +105,22 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, body []byte, etag 
 	setWriteDeadline(w, len(body))
 	// An error means that the reader left; there is nobody to tell.
 	n, err := w.Write(body)
+	if err != nil {
+		media = 0
+	}
+	s.Load.Add(int64(n), media)
+}
+
+// sendPart writes one range of an object.
+func (s *server) sendPart(w http.ResponseWriter, r *http.Request, part []byte, media time.Duration) {
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(part))}
+	setWriteDeadline(w, len(part))
+	w.WriteHeader(http.StatusPartialContent)
+	if r.Method == http.MethodHead {
+		s.Load.Add(0, 0)
+		return
+	}
+	n, err := w.Write(part)
 	if err != nil {
 		media = 0
 	}

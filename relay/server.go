@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,8 +78,7 @@ var (
 // ServeHTTP is the surface of a node, at a glance.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Access-Control-Expose-Headers"] = exposed
+	open(h)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
@@ -118,6 +116,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.stream(w, r, "", first, rest, nested)
 	}
+}
+
+// open lets pages of any site read the answer.
+func open(h http.Header) {
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["Access-Control-Expose-Headers"] = exposed
 }
 
 // preflight answers what a browser asks before a request with a Range or CMCD
@@ -255,37 +259,58 @@ func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, f
 }
 
 func (s *server) sendList(w http.ResponseWriter, r *http.Request, list *rendering, caching []string) {
-	h := w.Header()
-	h["Content-Type"] = typePlaylist
-	h["Cache-Control"] = caching
-	h["Vary"] = varyEncoding
-	body, etag := list.text, `"`+list.etag+`"`
-	if acceptsGzip(r) {
-		body, etag = list.gzip(), `"`+list.etag+`-gzip"`
-		h["Content-Encoding"] = encodingGzip
-	}
+	body, etag := describeList(w.Header(), list, caching, acceptsGzip(r))
 	s.send(w, r, body, etag, 0)
 }
 
+// describeList sets what a list's answer says of it, and returns its body and
+// tag.
+func describeList(h http.Header, list *rendering, caching []string, gzip bool) (body []byte, etag string) {
+	h["Content-Type"] = typePlaylist
+	h["Cache-Control"] = caching
+	h["Vary"] = varyEncoding
+	body, etag = list.text, `"`+list.etag+`"`
+	if gzip {
+		body, etag = list.gzip(), `"`+list.etag+`-gzip"`
+		h["Content-Encoding"] = encodingGzip
+	}
+	h["Etag"] = []string{etag}
+	return body, etag
+}
+
 func (s *server) sendObject(w http.ResponseWriter, r *http.Request, o *Object) {
-	h := w.Header()
-	h["Content-Type"] = typeMedia
-	h["Cache-Control"] = s.mediaCaching
-	h["Accept-Ranges"] = takesRanges
+	etag := s.describeObject(w.Header(), o)
 	media := o.Duration
 	if s.fromNode(r) {
 		media = 0
 	}
-	// The name of an object is never used for other bytes, so it is the tag.
-	etag := `"` + o.Name.String() + `"`
-	if r.Header.Get("Range") == "" {
-		s.send(w, r, o.Body, etag, media)
-		return
+	body := o.Body
+	if ranges := r.Header.Get("Range"); ranges != "" && !matches(r.Header.Get("If-None-Match"), etag) && ifRange(r, etag) {
+		part, contentRange := cutRange(ranges, body)
+		switch {
+		case part != nil:
+			w.Header()["Content-Range"] = []string{contentRange}
+			s.sendPart(w, r, part, media)
+			return
+		case contentRange != "":
+			w.Header()["Content-Range"] = []string{contentRange}
+			w.Header().Del("Etag") // the tag of the object, not of this sentence
+			s.refuse(w, http.StatusRequestedRangeNotSatisfiable, "there is no such range in it")
+			return
+		}
 	}
-	h.Set("ETag", etag)
-	setWriteDeadline(w, len(o.Body))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(o.Body))
-	s.Load.Add(int64(len(o.Body)), media)
+	s.send(w, r, body, etag, media)
+}
+
+// describeObject sets what a media object's answer says of it, and returns its
+// tag: the name of an object is never used for other bytes, so it is that.
+func (s *server) describeObject(h http.Header, o *Object) (etag string) {
+	h["Content-Type"] = typeMedia
+	h["Cache-Control"] = s.mediaCaching
+	h["Accept-Ranges"] = takesRanges
+	etag = `"` + o.Name.String() + `"`
+	h["Etag"] = []string{etag}
+	return etag
 }
 
 // healthz says that the process lives, and serves what it has.
