@@ -37,6 +37,8 @@ type story struct {
 	origin *originNode
 	asked  *askCounter
 	relays []*relayNode
+
+	tune func(*OriginConfig) // may be nil
 }
 
 // Where the nodes of a story are: the origin at .1, relays from .11, viewers
@@ -93,6 +95,9 @@ func (s *story) startOrigin(ctx context.Context) {
 		Name: "theatre", PublishKey: "key",
 		TargetDuration: Duration(2 * time.Second), Part: Duration(225 * time.Millisecond),
 	}}
+	if s.tune != nil {
+		s.tune(&config)
+	}
 	o, err := newOriginNode(ctx, &config, s.on(storyOrigin()))
 	if err != nil {
 		s.t.Fatal(err)
@@ -103,11 +108,17 @@ func (s *story) startOrigin(ctx context.Context) {
 }
 
 func (s *story) startRelay(ctx context.Context, i int) *relayNode {
+	return s.startRelayWith(ctx, i, func(*relayNode) {})
+}
+
+// startRelayWith starts the ith relay after a last change to it.
+func (s *story) startRelayWith(ctx context.Context, i int, change func(*relayNode)) *relayNode {
 	config := RelayConfig{NodeConfig: s.nodeConfig(), AuthorityPublicKey: PublicKey(s.key.Public().(ed25519.PublicKey))}
 	r, err := newRelayNode(ctx, &config, s.on(storyRelay(i)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	change(r)
 	s.relays = append(s.relays, r)
 	s.run(ctx, r.Run)
 	return r

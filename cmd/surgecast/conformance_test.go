@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"surgecast/origin/origintest"
+)
+
+// conformance is the table of what a player may rely on, at an origin, a relay
+// and a relay of a relay, over HTTP/1.1 and HTTP/2. The numbers are stable
+// names.
+var conformance = []struct {
+	line string
+	test func(t *testing.T, recordings []*recording)
+}{
+	{"line 02 own rules where hls-parser has none", everyVersion(checkOwnRules)},
+	{"line 03 EXTINF rounds to a constant TARGETDURATION", everyVersion(checkDurations)},
+	{"line 04 constants are equal in all lists", checkConstants},
+	{"line 05 sequences count what left", everyVersion(checkSequences)},
+	{"line 06 one number is one URI and the same bytes everywhere", checkSameEverywhere},
+	{"line 07 the window holds three target durations and six segments", everyVersion(checkWindowLength)},
+	{"line 08 parts fill PART-TARGET", everyVersion(checkParts)},
+	{"line 09 tags stand in their order", everyVersion(checkTagOrder)},
+	{"line 10 parts stand in the last three target durations", everyVersion(checkPartsAge)},
+	{"line 13 the hint becomes the part", everyVersion(checkHint)},
+	{"line 13 no list is late", everySeat(checkSteady)},
+	{"line 17 held and woken within 50 ms", onStage(checkSegmentHeld)},
+	{"line 18 a part is held and woken within 50 ms", onStage(checkPartHeld)},
+	{"line 19 a part beyond a closed segment is the next part 0", onStage(checkPartBeyondSegment)},
+	{"line 20 an old segment is answered at once", onStage(checkOldSegment)},
+	{"line 21 a part without a segment is refused", onStage(checkPartWithoutSegment)},
+	{"line 22 too far ahead is refused at once", onStage(checkTooFarAhead)},
+	{"line 23 a stalled source gets 503 after three target durations", onStage(checkStalledSource)},
+	{"line 27 junk directives are refused, their order is free", onStage(checkJunk)},
+	{"line 28 caches keep each answer as long as they may", onStageOf(time.Minute, checkCaching)},
+	{"line 29 lists are packed, media never", onStage(checkGzip)},
+	{"line 30 players of other sites are let in", onStage(checkCORS)},
+	{"line 31 a hundred held reloads on one connection do not block media", onStage(checkHeldDoNotBlock)},
+	{"line 32 a thousand held reloads are one request upstream", onStage(checkOneUpstreamRequest)},
+	{"line 33 who leaves frees its hold", onStage(checkLeavers)},
+}
+
+func TestConformance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some 20 s")
+	}
+	defer goleak.VerifyNone(t)
+	recordings := []*recording{
+		recordingOf(t, "29.97 frames/s", time.Minute, &origintest.Source{FPS: 29.97, GOP: 60, Audio: true}),
+		recordingOf(t, "three encoders", time.Minute,
+			&origintest.Source{FPS: 25, GOP: 25, Audio: true},
+			&origintest.Source{FPS: 25, GOP: 25, Audio: true, Width: 128},
+			&origintest.Source{FPS: 25, GOP: 50, Audio: true, Width: 128}),
+	}
+	for _, row := range conformance {
+		t.Run(row.line, func(t *testing.T) { row.test(t, recordings) })
+	}
+}
+
+// proving tells whether the long runs are wanted.
+func proving() bool { return os.Getenv("SURGECAST_PROVE") != "" }
