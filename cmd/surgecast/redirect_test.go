@@ -52,18 +52,6 @@ func TestRedirectSharesByHeadroom(t *testing.T) {
 	}
 }
 
-// TestOneUnknownCapacityMakesAllEqual holds that a relay without a configured
-// capacity is not starved by those that have one.
-func TestOneUnknownCapacityMakesAllEqual(t *testing.T) {
-	weights, sum := headroom([]cluster.Member{
-		member(cluster.RoleRelay, cluster.StatusServing, "a", 0, 1e9),
-		member(cluster.RoleRelay, cluster.StatusServing, "b", 0, 0),
-	})
-	if weights[0] != weights[1] || sum != weights[0]+weights[1] {
-		t.Errorf("got %v, sum %v", weights, sum)
-	}
-}
-
 func TestNeverServe(t *testing.T) {
 	d := &director{members: func() []cluster.Member { return nil }}
 	credential := relay.NewCredential([]byte("sixteen letters!"))
