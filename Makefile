@@ -30,7 +30,9 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
+# Under 10 minutes; WHAT=nginx for one.
 bench: build
+	@.ci/deps ffmpeg:ffmpeg nginx:nginx wrk:wrk h2load:nghttp2-client taskset:util-linux
 	go run ./bench $(WHAT)
 
 build: $(LIBRARY)

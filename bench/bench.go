@@ -1,13 +1,18 @@
-// Command bench measures a running pool from outside, over HTTP alone: it
-// imports nothing of the product. It starts the demo, measures its first relay
-// and prints one figure a line:
+// Command bench measures running nodes from outside, over HTTP alone: it
+// imports nothing of the product. It starts an origin, a relay and what they
+// are compared with, puts load on them, and prints one figure a line:
 //
-//	go run ./bench            every benchmark
-//	go run ./bench latency    those whose name begins so
+//	name  ours  nginx  ratio  goal  verdict
+//
+//	go run ./bench            every benchmark, in under 10 minutes
+//	go run ./bench nginx      those whose name begins so
 //
 // Machines are shared and noisy: CPU time of the server process is counted
 // before wall time, the median of several runs is printed with the lowest and
-// the highest.
+// the highest, and a run in which the load itself was over 90 % busy is void.
+//
+// The load runs in processes of its own: "bench swarm" and "bench held" are
+// this program again, and can be pointed at any server that speaks LL-HLS.
 package main
 
 import (
@@ -15,6 +20,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -22,71 +28,98 @@ import (
 	"syscall"
 )
 
-// benchmark is one thing that is measured against a running pool.
+// benchmark is one thing that is measured.
 type benchmark struct {
 	name string
-	run  func(ctx context.Context, p *pool) ([]figure, error)
+	run  func(ctx context.Context, s *session) ([]figure, error)
 }
 
 // benchmarks in the order in which they run.
 var benchmarks = []benchmark{
-	{"cpu-playlist", playlistCPU},
-	{"cpu-part", partCPU},
-	{"latency-relay", relayLatency},
+	{"nginx", versusNginx},
 }
 
-// figure is a result: what, how much, and how far to trust it.
-type figure struct {
-	name  string
-	value float64
-	unit  string
-	note  string
-}
-
-func (f figure) String() string {
-	return fmt.Sprintf("%-22s %9.2f %-28s %s", f.name, f.value, f.unit, f.note)
+// subcommands are the loads, by name.
+var subcommands = map[string]func(ctx context.Context, arguments []string) error{
+	"hammer": hammer,
 }
 
 func main() {
-	binary := flag.String("binary", "bin/surgecast", "the program to measure")
-	flag.Usage = func() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// command runs a load, or the benchmarks that are named.
+func command(ctx context.Context, arguments []string) error {
+	if len(arguments) > 0 {
+		if sub, ok := subcommands[arguments[0]]; ok {
+			return sub(ctx, arguments[1:])
+		}
+	}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	binary := flags.String("binary", "bin/surgecast", "the program to measure")
+	flags.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [-binary FILE] [NAME ...]\n\nbenchmarks:")
 		for _, b := range benchmarks {
 			fmt.Fprintln(os.Stderr, "  "+b.name)
 		}
 	}
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *binary, flag.Args()); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
-		os.Exit(1)
+	if err := flags.Parse(arguments); err != nil {
+		return err
 	}
+	return run(ctx, *binary, flags.Args())
 }
 
-func run(ctx context.Context, binary string, names []string) (err error) {
+func run(ctx context.Context, binary string, names []string) error {
 	chosen := slices.DeleteFunc(slices.Clone(benchmarks), func(b benchmark) bool {
 		return len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(b.name, n) })
 	})
 	if len(chosen) == 0 {
 		return fmt.Errorf("no benchmark is called %s", strings.Join(names, " or "))
 	}
-	fmt.Fprintln(os.Stderr, "starting the demo …")
-	p, err := startPool(ctx, binary)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	var all []figure
 	for _, b := range chosen {
 		fmt.Fprintln(os.Stderr, b.name, "…")
-		figures, err := b.run(ctx, p)
-		if err != nil {
+		s := &session{binary: binary, progress: os.Stderr}
+		figures, err := b.run(ctx, s)
+		if err := errors.Join(err, s.end()); err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
-		for _, f := range figures {
-			fmt.Println(f)
-		}
+		all = append(all, figures...)
 	}
+	fmt.Printf("%s\n\n", machine())
+	printFigures(os.Stdout, all)
 	return nil
+}
+
+// session is what one benchmark runs in.
+type session struct {
+	binary   string
+	progress io.Writer
+	running  *pool
+}
+
+// pool starts the one pool of the session.
+func (s *session) pool(ctx context.Context, spec poolSpec) (*pool, error) {
+	p, err := startPool(ctx, s.binary, spec)
+	s.running = p
+	return p, err
+}
+
+// say shows a figure as soon as it is known.
+func (s *session) say(f figure) {
+	fmt.Fprintf(s.progress, "  %s: %s, %s\n", f.name, amount(f.ours.median(), f.unit), f.verdict())
+}
+
+// end stops the pool, if one was started.
+func (s *session) end() error {
+	if s.running == nil {
+		return nil
+	}
+	return s.running.stop()
 }

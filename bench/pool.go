@@ -5,112 +5,193 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// Where the demo listens.
+// Where the nodes listen: ports of their own, so that a demo may run beside.
 const (
-	originURL = "http://127.0.0.1:8080"
-	relayIP   = "127.0.0.2"
-	relayURL  = "http://" + relayIP + ":8080"
-	rendition = "/theatre/main/"
+	originHost = "127.0.0.1"
+	relayHost  = "127.0.0.2"
+	viewerPort = "18080"
+	securePort = "18443"
+	rtspPort   = "18554"
 )
 
-// pool is a demo that this program started.
-type pool struct {
-	command  *exec.Cmd
-	dir      string
-	relayPID int
-	bearer   string // lets us ask the origin as a node of the pool
+// poolPorts are the samples' keys with the ports that the bench gives them.
+var poolPorts = []setting{
+	{"ports.viewers", viewerPort},
+	{"ports.gossip", "17946"},
+	{"ports.api", "19090"},
+	{"rtsp.port", rtspPort},
+	{"rtsp.rtp_port", "18000"},
+	{"rtsp.rtcp_port", "18001"},
 }
 
-// startPool starts the demo and waits until its first relay has a filled
-// window.
-func startPool(ctx context.Context, binary string) (*pool, error) {
-	if conn, err := net.DialTimeout("tcp", relayIP+":8080", time.Second); err == nil {
-		conn.Close()
-		return nil, errors.New("something listens on " + relayIP + ":8080 already: end it first, a demo perhaps")
-	}
+// poolSpec says which pool to start: one origin, one relay.
+type poolSpec struct {
+	streams []streamSpec
+	window  time.Duration
+	relayOn core
+}
+
+// streamSpec is a stream and the film that is pushed to it.
+type streamSpec struct {
+	name         string
+	target, part time.Duration
+	film         clip
+}
+
+// pool is one origin and one relay that this program started.
+type pool struct {
+	dir           string
+	origin, relay *node
+	feeds         []*process
+	tls           *credentials // nil when the relay has no TLS
+	bearer        string       // lets us ask the origin as a node of the pool
+}
+
+// startPool starts the nodes and the feeds, and waits until the relay has a
+// filled window of each stream.
+func startPool(ctx context.Context, binary string, spec poolSpec) (*pool, error) {
 	dir, err := os.MkdirTemp("", "surgecast-bench-")
 	if err != nil {
 		return nil, err
 	}
-	p := &pool{dir: dir, command: exec.Command(binary, "demo", "--dir", dir)}
-	p.command.Stderr = os.Stderr
-	if err := p.command.Start(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	if err := p.awaitReady(ctx); err != nil {
+	p := &pool{dir: dir}
+	if err := p.start(ctx, binary, spec); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return p, nil
 }
 
-// startPatience bounds the wait for a stream that plays; fillTime is how long
-// the stream runs before anything is measured, so that lists have their size.
-const (
-	startPatience = 60 * time.Second
-	fillTime      = 20 * time.Second
-)
-
-func (p *pool) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, errors.New("the demo did not come up: are its ports in use?"))
-	defer cancel()
-	for {
-		if response, err := http.Get(relayURL + rendition + "live.m3u8"); err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
-			return err
-		}
+func (p *pool) start(ctx context.Context, binary string, spec poolSpec) (err error) {
+	if text, err := exec.CommandContext(ctx, binary, "init", p.dir, "--stream", spec.streams[0].name).CombinedOutput(); err != nil {
+		return fmt.Errorf("make the pool's files: %w: %s", err, text)
 	}
-	if err := p.readState(); err != nil {
+	if err := p.configure(spec); err != nil {
 		return err
 	}
-	return pause(ctx, fillTime)
+	if p.origin, err = startNode(ctx, p.dir, binary, "origin", originHost, loadCore); err != nil {
+		return err
+	}
+	if err := p.feed(spec); err != nil {
+		return err
+	}
+	if p.relay, err = startNode(ctx, p.dir, binary, "relay", relayHost, spec.relayOn); err != nil {
+		return err
+	}
+	return p.awaitWindow(ctx, spec)
 }
 
-// readState reads what an operator on this machine could read.
-func (p *pool) readState() error {
-	text, err := os.ReadFile(filepath.Join(p.dir, "state", relayIP, "api.json"))
+// configure gives the samples the bench's ports, window and streams.
+func (p *pool) configure(spec poolSpec) (err error) {
+	first := spec.streams[0]
+	of := append([]setting{{"window", spec.window.String()}, {"target_duration", first.target.String()}, {"part", first.part.String()}}, poolPorts...)
+	var more strings.Builder
+	for _, s := range spec.streams[1:] {
+		fmt.Fprintf(&more, "  - name: %s\n    publish_key_file: %s.key\n    target_duration: %v\n    part: %v\n", s.name, first.name, s.target, s.part)
+	}
+	if err := rewrite(filepath.Join(p.dir, "origin.yaml"), of, more.String()); err != nil {
+		return err
+	}
+	relay := filepath.Join(p.dir, "relay.yaml")
+	if err := rewrite(relay, append([]setting{{"seeds", `["127.0.0.1:17946"]`}}, poolPorts...), ""); err != nil {
+		return err
+	}
+	p.tls, err = secure(p.dir, relay)
 	if err != nil {
 		return err
 	}
-	var api struct{ PID int }
-	if err := json.Unmarshal(text, &api); err != nil {
-		return fmt.Errorf("read api.json: %w", err)
-	}
-	p.relayPID = api.PID
-	secret, err := os.ReadFile(filepath.Join(p.dir, "pool.secret"))
-	if err != nil {
-		return err
-	}
-	info := "surgecast node to node " + time.Now().UTC().Format(time.DateOnly)
-	key, err := hkdf.Key(sha256.New, []byte(strings.TrimSpace(string(secret))), nil, info, 32)
-	p.bearer = "Bearer " + hex.EncodeToString(key)
+	p.bearer, err = bearer(filepath.Join(p.dir, "pool.secret"))
 	return err
 }
 
-// stop ends the demo and removes its folder.
-func (p *pool) stop() error {
-	// An error here means that it has ended already.
-	_ = p.command.Process.Signal(syscall.SIGINT)
-	err := p.command.Wait()
-	return errors.Join(err, os.RemoveAll(p.dir))
+// feed pushes the films.
+func (p *pool) feed(spec poolSpec) error {
+	key, err := os.ReadFile(filepath.Join(p.dir, spec.streams[0].name+".key"))
+	if err != nil {
+		return err
+	}
+	for _, s := range spec.streams {
+		file, err := s.film.make(p.dir, "film-"+s.name)
+		if err != nil {
+			return err
+		}
+		url := fmt.Sprintf("rtsp://publish:%s@%s:%s/%s", strings.TrimSpace(string(key)), originHost, rtspPort, s.name)
+		feed, err := push(p.dir, s.name, file, url)
+		if err != nil {
+			return err
+		}
+		p.feeds = append(p.feeds, feed)
+	}
+	return nil
 }
+
+// startPatience bounds the wait for a stream that plays.
+const startPatience = 60 * time.Second
+
+// awaitWindow waits until the relay's lists have come to their size.
+func (p *pool) awaitWindow(ctx context.Context, spec poolSpec) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, errors.New("no stream came up: look at the logs in "+p.dir))
+	defer cancel()
+	for _, s := range spec.streams {
+		for !isThere(ctx, relayURL+"/"+s.name+"/main/live.m3u8") {
+			if err := errors.Join(p.alive(), pause(ctx, 100*time.Millisecond)); err != nil {
+				return err
+			}
+		}
+	}
+	return pause(ctx, min(spec.window+2*time.Second, 20*time.Second))
+}
+
+// isThere tells whether a URL is answered with 200.
+func isThere(ctx context.Context, url string) bool {
+	_, _, err := fetch(ctx, url, "")
+	return err == nil
+}
+
+// alive returns an error when something has ended that should run.
+func (p *pool) alive() error {
+	var err error
+	for _, feed := range p.feeds {
+		err = errors.Join(err, feed.alive())
+	}
+	return errors.Join(err, p.origin.alive(), p.relay.alive())
+}
+
+// stop ends all and removes the folder.
+func (p *pool) stop() error {
+	for _, feed := range p.feeds {
+		feed.end()
+	}
+	p.relay.stop()
+	p.origin.stop()
+	return os.RemoveAll(p.dir)
+}
+
+// bearer is what a node of the pool shows to another.
+func bearer(file string) (string, error) {
+	secret, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	info := "surgecast node to node " + time.Now().UTC().Format(time.DateOnly)
+	key, err := hkdf.Key(sha256.New, []byte(strings.TrimSpace(string(secret))), nil, info, 32)
+	return "Bearer " + hex.EncodeToString(key), err
+}
+
+// relayURL is where viewers without TLS ask.
+const (
+	originURL      = "http://" + originHost + ":" + viewerPort
+	relayURL       = "http://" + relayHost + ":" + viewerPort
+	secureRelayURL = "https://" + relayHost + ":" + securePort
+)
 
 // pause waits for d, or returns why ctx ended.
 func pause(ctx context.Context, d time.Duration) error {

@@ -10,21 +10,33 @@ import (
 	"time"
 )
 
-// list is what a viewer reads out of a media playlist.
+// list is what is read out of a media playlist here and there; the viewers of
+// the swarm have a parser of their own.
 type list struct{ text string }
 
 var (
-	partURI = regexp.MustCompile(`#EXT-X-PART:[^\n]*URI="([^"]+)"`)
-	hintURI = regexp.MustCompile(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="([^"]+)"`)
+	partURI    = regexp.MustCompile(`#EXT-X-PART:[^\n]*URI="([^"]+)"`)
+	hintURI    = regexp.MustCompile(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="([^"]+)"`)
+	segmentURI = regexp.MustCompile(`(?m)^[^#\n].*$`)
 )
 
-// newestPart returns the URI of the last part that is listed.
-func (l list) newestPart() string {
+// newestParts returns the URIs of the last n parts that are listed.
+func (l list) newestParts(n int) []string {
 	all := partURI.FindAllStringSubmatch(l.text, -1)
+	var uris []string
+	for _, match := range all[max(0, len(all)-n):] {
+		uris = append(uris, match[1])
+	}
+	return uris
+}
+
+// newestSegment returns the URI of the last whole segment, "" without one.
+func (l list) newestSegment() string {
+	all := segmentURI.FindAllString(l.text, -1)
 	if len(all) == 0 {
 		return ""
 	}
-	return all[len(all)-1][1]
+	return all[len(all)-1]
 }
 
 // hint returns the URI of the part that comes next.
@@ -70,7 +82,8 @@ func fetch(ctx context.Context, url, bearer string) (body []byte, last time.Time
 	return body, last, nil
 }
 
-func fetchList(ctx context.Context, base, query, bearer string) (list, error) {
-	body, _, err := fetch(ctx, base+rendition+"live.m3u8"+query, bearer)
+// fetchList gets the media playlist that stands in a folder.
+func fetchList(ctx context.Context, base, folder, query, bearer string) (list, error) {
+	body, _, err := fetch(ctx, base+folder+"live.m3u8"+query, bearer)
 	return list{string(body)}, err
 }
