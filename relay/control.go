@@ -55,7 +55,10 @@ func (f *Follower) control(ctx context.Context, base string) error {
 		f.take(ctx, c)
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read control channel: %w (%w)", err, context.Cause(reading))
+		if cause := context.Cause(reading); cause != nil {
+			err = cause // says more than that the reading was cancelled
+		}
+		return fmt.Errorf("read control channel: %w", err)
 	}
 	return errors.New("the upstream closed the control channel")
 }
