@@ -10,6 +10,7 @@ import (
 
 	"surgecast/origin/origintest"
 	"surgecast/relay"
+	"surgecast/relay/hlscheck"
 )
 
 // golden compares with a file; SURGECAST_GOLDEN=write makes it.
@@ -101,6 +102,13 @@ func checkLists(t *testing.T, s *stage) {
 	names := map[uint64]string{}
 	for i, v := range s.versions {
 		p := v.Playlist
+		before := ""
+		if i > 0 {
+			before = string(s.versions[i-1].Text)
+		}
+		for _, problem := range hlscheck.Check(before, string(v.Text)) {
+			t.Errorf("version %d: %s", i, problem)
+		}
 		if p.Hint.Number != p.OpenSequence() || p.Hint.Part != len(p.Open.Parts) {
 			t.Fatalf("version %d: hint %v", i, p.Hint)
 		}

@@ -16,6 +16,7 @@ var arrows = map[string][]string{
 	"origin":            {"relay"},
 	"relay":             {},
 	"relay/player":      {},
+	"relay/hlscheck":    {},
 	"origin/origintest": {"origin", "relay"},
 	"cluster":           {},
 	"configs":           {},
@@ -24,7 +25,7 @@ var arrows = map[string][]string{
 }
 
 // testOnly may be imported by tests alone, and by nothing that ships.
-var testOnly = []string{"simnet", "origin/origintest"}
+var testOnly = []string{"simnet", "origin/origintest", "relay/hlscheck"}
 
 const module = "surgecast/"
 
