@@ -94,6 +94,25 @@ func (r *fetcher) follow(ctx context.Context, base string) error {
 			return err
 		}
 		r.forget(p.Hint)
+		if p.Ended {
+			// Nothing comes any more: an ended list is never held, so that asking
+			// on would be asking without a pause.
+			if err := r.rest(ctx, p.TargetDuration); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// rest waits.
+func (r *fetcher) rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
