@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 )
 
 // Continuity checks that fragments follow each other without a hole: feed it
@@ -13,6 +16,7 @@ type Continuity struct {
 	scales map[uint32]uint32 // ticks a second, by track
 	usual  map[uint32]defaults
 	next   map[uint32]uint64 // where a track's next fragment begins; after a hole that the caller allows, see Break
+	latest map[uint32]uint64 // where its latest one began
 	serial uint32
 }
 
@@ -36,7 +40,7 @@ func CheckFragments(init []byte, media [][]byte) []string {
 func (c *Continuity) Init(b []byte) (problems []string) {
 	c.scales, c.usual = map[uint32]uint32{}, map[uint32]defaults{}
 	if c.next == nil {
-		c.next = map[uint32]uint64{}
+		c.next, c.latest = map[uint32]uint64{}, map[uint32]uint64{}
 	}
 	err := boxes(b, func(kind string, body []byte) error {
 		if kind == "moov" {
@@ -226,9 +230,27 @@ func (c *Continuity) traf(b []byte, complain func(string, ...any)) (int, error) 
 		c.step(id, want, base, complain)
 	}
 	if c.next != nil {
-		c.next[id] = base + length
+		c.next[id], c.latest[id] = base+length, base
 	}
 	return bytes, err
+}
+
+// Span is what a track's latest fragment covers, in media time.
+type Span struct{ Start, End time.Duration }
+
+// Spans returns what each track's latest fragment covers, in the order of the
+// track ids. A track that the latest media left out has that of older ones.
+func (c *Continuity) Spans() []Span {
+	var all []Span
+	for _, id := range slices.Sorted(maps.Keys(c.latest)) {
+		scale := uint64(max(c.scales[id], 1))
+		at := func(ticks uint64) time.Duration {
+			ticks &^= holeAllowed
+			return time.Duration(ticks/scale)*time.Second + time.Duration(ticks%scale)*time.Second/time.Duration(scale)
+		}
+		all = append(all, Span{at(c.latest[id]), at(c.next[id])})
+	}
+	return all
 }
 
 func (c *Continuity) step(id uint32, want, base uint64, complain func(string, ...any)) {
