@@ -2,6 +2,7 @@
 export GOTOOLCHAIN = auto
 FUZZTIME ?= 30s
 LIBRARY = relay/player/dist/hls.min.js
+PARSER = cmd/surgecast/conformance/node_modules/hls-parser/package.json
 
 .PHONY: demo test prove fuzz lint bench build deps
 
@@ -39,9 +40,13 @@ build: $(LIBRARY)
 	go build -trimpath -o bin/surgecast ./cmd/surgecast
 
 # What the tests run against, from Debian's packages; the race detector needs a C compiler.
-deps: $(LIBRARY)
+deps: $(LIBRARY) $(PARSER)
 	@.ci/deps gcc:gcc,libc6-dev ffmpeg:ffmpeg chromium:chromium dig:bind9-dnsutils
 
 # Not fatal when it cannot be had: the page then says what is missing.
 $(LIBRARY): relay/player/library/package-lock.json relay/player/library/install
 	@relay/player/library/install
+
+# Nor is this: the conformance test then skips the line that needs it.
+$(PARSER): cmd/surgecast/conformance/package-lock.json cmd/surgecast/conformance/install
+	@cmd/surgecast/conformance/install

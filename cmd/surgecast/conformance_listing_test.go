@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type listing struct {
 	segments []listedSegment // the last one is open when it has no URI
 	hints    []attributes
 	reports  []attributes
+	dates    []attributes
 	ended    bool
 }
 
@@ -101,7 +103,13 @@ func (l *listing) tag(s *listedSegment, init *string, line, name, value string) 
 		if s.date, err = time.Parse("2006-01-02T15:04:05.000Z07:00", value); err != nil {
 			l.complain("%v", err)
 		}
+	case "EXT-X-DATERANGE":
+		l.dates = append(l.dates, readAttributes(value))
+		return
 	default:
+		if !slices.Contains(headerTags, name) {
+			l.complain("%s is unknown", name)
+		}
 		if _, twice := l.header[name]; twice || len(l.segments) > 0 {
 			l.complain("%s stands twice or late", name)
 		}

@@ -7,24 +7,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"surgecast/relay/hlscheck"
 )
 
-// What hls-parser does not look at: hold-backs, a hint after the end, dates.
-func checkOwnRules(_ *recording, _, l *listing) error {
-	switch {
-	case len(l.problems) > 0:
-		return errors.New(strings.Join(l.problems, ", "))
-	case l.control("PART-HOLD-BACK") < 3*l.partTarget() || l.control("HOLD-BACK") < 3*l.target():
-		return errors.New("a hold-back is too short")
-	case l.control("CAN-SKIP-UNTIL") < 6*l.target():
-		return errors.New("CAN-SKIP-UNTIL is too short")
-	case l.ended && len(l.hints) > 0, strings.Contains(l.text, "EXT-X-PLAYLIST-TYPE"):
-		return errors.New("a hint after the end, or a playlist type")
+// What hls-parser does not look at is held to the checker that the origin's
+// tests use too.
+func checkOwnRules(_ *recording, before, l *listing) error {
+	prev := ""
+	if before != nil {
+		prev = before.text
 	}
-	for _, s := range l.segments {
-		if s.date.IsZero() {
-			return fmt.Errorf("segment %d has no date", s.msn)
-		}
+	if problems := append(l.problems, hlscheck.Check(prev, l.text)...); len(problems) > 0 {
+		return errors.New(strings.Join(problems, ", "))
 	}
 	return nil
 }

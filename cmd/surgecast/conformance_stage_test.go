@@ -96,7 +96,7 @@ func newStage(t *testing.T, source *origintest.Source, window time.Duration) (st
 		for _, s := range st.seats {
 			s.client.CloseIdleConnections()
 		}
-		stopFeed()
+		st.stopFeed()
 		stop()
 		st.end()
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ var conformance = []struct {
 	line string
 	test func(t *testing.T, recordings []*recording)
 }{
+	{"line 01 hls-parser takes every list in strict mode", checkStrict},
 	{"line 02 own rules where hls-parser has none", everyVersion(checkOwnRules)},
 	{"line 03 EXTINF rounds to a constant TARGETDURATION", everyVersion(checkDurations)},
 	{"line 04 constants are equal in all lists", checkConstants},
@@ -26,8 +26,14 @@ var conformance = []struct {
 	{"line 08 parts fill PART-TARGET", everyVersion(checkParts)},
 	{"line 09 tags stand in their order", everyVersion(checkTagOrder)},
 	{"line 10 parts stand in the last three target durations", everyVersion(checkPartsAge)},
+	{"line 10 a part stays when its tag is gone", onStage(checkRemovedPart)},
+	{"line 11 a removed segment stays its time, then is 404", onStage(checkRemovedSegment)},
+	{"line 12 parts one after the other are the segment", everySeat(checkPartsAreSegment)},
 	{"line 13 the hint becomes the part", everyVersion(checkHint)},
 	{"line 13 no list is late", everySeat(checkSteady)},
+	{"line 14 a hinted part is held and comes whole", onStage(checkHintedHeld)},
+	{"line 15 an unknown part is 404 at once", onStage(checkUnknownPart)},
+	{"line 16 reports name all other lists", everyVersion(checkReports)},
 	{"line 17 held and woken within 50 ms", onStage(checkSegmentHeld)},
 	{"line 18 a part is held and woken within 50 ms", onStage(checkPartHeld)},
 	{"line 19 a part beyond a closed segment is the next part 0", onStage(checkPartBeyondSegment)},
@@ -35,6 +41,8 @@ var conformance = []struct {
 	{"line 21 a part without a segment is refused", onStage(checkPartWithoutSegment)},
 	{"line 22 too far ahead is refused at once", onStage(checkTooFarAhead)},
 	{"line 23 a stalled source gets 503 after three target durations", onStage(checkStalledSource)},
+	{"line 24 the end releases all and ignores directives", onStage(checkEnd)},
+	{"line 25 a delta merges to the full list", everySeat(checkDeltas)},
 	{"line 27 junk directives are refused, their order is free", onStage(checkJunk)},
 	{"line 28 caches keep each answer as long as they may", onStageOf(time.Minute, checkCaching)},
 	{"line 29 lists are packed, media never", onStage(checkGzip)},
@@ -42,6 +50,10 @@ var conformance = []struct {
 	{"line 31 a hundred held reloads on one connection do not block media", onStage(checkHeldDoNotBlock)},
 	{"line 32 a thousand held reloads are one request upstream", onStage(checkOneUpstreamRequest)},
 	{"line 33 who leaves frees its hold", onStage(checkLeavers)},
+	{"line 34 fragments go on, of the sizes that they say", everySeat(checkFragments)},
+	{"line 35 dates are wall time and do not drift", everySeat(checkDates)},
+	{"line 36 sound and picture begin together", everySeat(checkSync)},
+	{"line 43 no list makes the reader panic", checkDecoderFuzz},
 }
 
 func TestConformance(t *testing.T) {
@@ -60,6 +72,3 @@ func TestConformance(t *testing.T) {
 		t.Run(row.line, func(t *testing.T) { row.test(t, recordings) })
 	}
 }
-
-// proving tells whether the long runs are wanted.
-func proving() bool { return os.Getenv("SURGECAST_PROVE") != "" }
