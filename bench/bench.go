@@ -37,11 +37,14 @@ type benchmark struct {
 // benchmarks in the order in which they run.
 var benchmarks = []benchmark{
 	{"nginx", versusNginx},
+	{"viewers-500", watchHundreds},
+	{"viewers-2000", watchThousands},
 }
 
 // subcommands are the loads, by name.
 var subcommands = map[string]func(ctx context.Context, arguments []string) error{
 	"hammer": hammer,
+	"swarm":  swarmCommand,
 }
 
 func main() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,10 @@ type loop struct {
 	buffer []byte
 	timers timers
 	host   string // of the requests
+
+	wake   int // an eventfd that ends the wait when something is posted
+	mu     sync.Mutex
+	posted []func() // by other goroutines; guarded by mu
 }
 
 // bufferBytes bounds the head of an answer, and how much is thrown away at once.
@@ -32,7 +37,14 @@ func newLoop(host string) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll: %w", err)
 	}
-	return &loop{epoll: epoll, lines: map[int32]*line{}, buffer: make([]byte, bufferBytes), host: host}, nil
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make an eventfd: %w", err)
+	}
+	return &loop{epoll: epoll, wake: wake, lines: map[int32]*line{}, buffer: make([]byte, bufferBytes), host: host}, nil
 }
 
 // answer is what a request got. It and its body belong to the loop again when
@@ -137,6 +149,7 @@ func (l *loop) run(ctx context.Context, finished func() bool) error {
 				c.readable()
 			}
 		}
+		l.takePosted()
 		l.timers.fire(time.Now())
 	}
 	return nil
@@ -145,12 +158,38 @@ func (l *loop) run(ctx context.Context, finished func() bool) error {
 // after calls f on the loop's goroutine, when d has passed.
 func (l *loop) after(d time.Duration, f func()) { l.timers.add(time.Now().Add(d), f) }
 
+// post calls f on the loop's goroutine. Any goroutine may call it. There are
+// never more waiting than requests under way.
+func (l *loop) post(f func()) {
+	l.mu.Lock()
+	l.posted = append(l.posted, f)
+	first := len(l.posted) == 1
+	l.mu.Unlock()
+	if first {
+		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // full means that it wakes anyway
+	}
+}
+
+func (l *loop) takePosted() {
+	l.mu.Lock()
+	posted := l.posted
+	l.posted = nil
+	l.mu.Unlock()
+	if len(posted) > 0 {
+		_, _ = unix.Read(l.wake, make([]byte, 8)) // empty is as good
+	}
+	for _, f := range posted {
+		f()
+	}
+}
+
 // stop closes all.
 func (l *loop) stop() {
 	for _, c := range l.lines {
 		c.close()
 	}
 	_ = unix.Close(l.epoll) // nothing is lost
+	_ = unix.Close(l.wake)
 }
 
 // headRead is how much is read of an answer at first: the head, and of the body

@@ -156,6 +156,14 @@ func isThere(ctx context.Context, url string) bool {
 	return err == nil
 }
 
+// protocols that the relay speaks.
+func (p *pool) protocols() []protocol {
+	if p.tls == nil {
+		return []protocol{plain}
+	}
+	return []protocol{plain, secured, h2}
+}
+
 // alive returns an error when something has ended that should run.
 func (p *pool) alive() error {
 	var err error

@@ -99,7 +99,7 @@ func versusNginx(ctx context.Context, s *session) ([]figure, error) {
 	}
 	var figures []figure
 	for _, o := range objects {
-		for _, over := range v.protocols() {
+		for _, over := range p.protocols() {
 			f, err := v.compare(ctx, o, over)
 			if err != nil {
 				return nil, err
@@ -117,14 +117,6 @@ type versus struct {
 	nginx *nginx
 	idle  float64 // the share of a core that the relay uses with no viewer
 	files int     // what nginx was given so far
-}
-
-// protocols that the relay speaks.
-func (v *versus) protocols() []protocol {
-	if v.pool.tls == nil {
-		return []protocol{plain}
-	}
-	return []protocol{plain, secured, h2}
 }
 
 // compare fills one line.
