@@ -18,16 +18,23 @@ type FollowerConfig struct {
 	Client     *http.Client      // must not follow redirects; its dialer bounds the connect time
 	Logger     *slog.Logger
 
-	// Upstreams returns the base URLs (http://127.0.0.1:8080) from which to
-	// follow, best first; none while the pool has no origin. It must not block.
-	Upstreams func() []string
-	// UpstreamsChanged returns a channel that is closed when Upstreams may
-	// return something else.
-	UpstreamsChanged func() <-chan struct{}
+	// Origins returns the base URLs (http://127.0.0.1:8080) of the origins, of
+	// which one speaks for the authority: none while the pool has no origin.
+	// The control channel always goes there. It must not block.
+	Origins func() []string
+	// OriginsChanged returns a channel that is closed when Origins may return
+	// something else; nil: it never does.
+	OriginsChanged func() <-chan struct{}
+
+	// Parents returns the base URLs from which to fetch lists and media, best
+	// first: origins or other relays, never this node. Default Origins.
+	Parents func() []string
+	// ParentsChanged is to Parents what OriginsChanged is to Origins.
+	ParentsChanged func() <-chan struct{}
 }
 
-// Follower keeps the store of a relay equal to that of its upstream. What it
-// has, it keeps when the upstream is gone.
+// Follower keeps the store of a relay equal to that of its parents. What it
+// has, it keeps when they are gone.
 type Follower struct {
 	FollowerConfig
 
@@ -50,6 +57,9 @@ type following struct {
 
 // NewFollower returns a follower; Run makes it follow.
 func NewFollower(c FollowerConfig) *Follower {
+	if c.Parents == nil {
+		c.Parents, c.ParentsChanged = c.Origins, c.OriginsChanged
+	}
 	return &Follower{FollowerConfig: c, streams: map[string]*following{}, changed: make(chan struct{})}
 }
 
@@ -59,10 +69,13 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer f.wait.Wait()
 	defer cancel()
 	pause := backoff{}
-	for ctx.Err() == nil {
-		base := f.upstream(ctx, 0)
-		if base == "" {
+	for try := 0; ctx.Err() == nil; try++ {
+		if f.await(ctx, f.Origins, f.OriginsChanged) != nil {
 			break
+		}
+		base := pick(f.Origins(), try)
+		if base == "" {
+			continue // it left just now
 		}
 		began := time.Now()
 		err := f.control(ctx, base)
@@ -70,28 +83,38 @@ func (f *Follower) Run(ctx context.Context) error {
 			break
 		}
 		if time.Since(began) > keepAliveLost {
-			pause = backoff{} // it did work for a while
+			pause, try = backoff{}, -1 // it did work for a while
 		}
-		f.Logger.Warn("control channel lost", "upstream", base, "err", err)
+		f.Logger.Warn("control channel lost", "origin", base, "err", err)
 		pause.wait(ctx)
 	}
 	return context.Cause(ctx)
 }
 
-// upstream returns the base URL to use at the nth try in a row, and waits for
-// one to be known; "" when ctx ends.
-func (f *Follower) upstream(ctx context.Context, try int) string {
+// await waits until some upstream is known.
+func (f *Follower) await(ctx context.Context, list func() []string, changed func() <-chan struct{}) error {
 	for {
-		changed := f.UpstreamsChanged()
-		if all := f.Upstreams(); len(all) > 0 {
-			return all[try%len(all)]
+		var change <-chan struct{}
+		if changed != nil {
+			change = changed()
+		}
+		if len(list()) > 0 {
+			return nil
 		}
 		select {
-		case <-changed:
+		case <-change:
 		case <-ctx.Done():
-			return ""
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// pick returns the one to use at the nth try in a row; "" of none.
+func pick(all []string, try int) string {
+	if len(all) == 0 {
+		return ""
+	}
+	return all[try%len(all)]
 }
 
 // Warm tells whether the catalogue is known and every live stream of it has
@@ -176,7 +199,8 @@ func (f *Follower) drop(name string) {
 
 // follow begins to follow a stream, or what is new of it. It needs f.mu.
 func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
-	if old := f.streams[s.Name]; old != nil && old.stream.Constants != s.Constants {
+	if old := f.streams[s.Name]; old != nil &&
+		(old.stream.Constants != s.Constants || !slices.Equal(old.renditions, s.Renditions)) {
 		f.drop(s.Name) // born anew: what players know of it no longer holds
 	}
 	one := f.streams[s.Name]
@@ -188,10 +212,6 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 		f.Logger.Info("stream found", "stream", s.Name)
 		f.followRenditions(inner, one, s.Renditions) // first: the index waits for their windows
 		f.wait.Go(func() { f.followIndex(inner, one) })
-	} else if !slices.Equal(one.renditions, s.Renditions) {
-		// A set of renditions is fixed at a stream's birth; a catalogue that
-		// changes it belongs to a later version of the authority.
-		f.Logger.Warn("the renditions of a stream changed", "stream", s.Name, "was", one.renditions, "is", s.Renditions)
 	}
 	if one.revision != s.Revision {
 		one.revision = s.Revision
@@ -206,13 +226,8 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 func (f *Follower) followRenditions(ctx context.Context, one *following, renditions []string) {
 	one.renditions = renditions
 	for _, rendition := range renditions {
-		r := &fetcher{
-			Follower: f,
-			window:   one.stream.CreateWindow(rendition),
-			path:     "/" + one.stream.Name + "/" + rendition + "/",
-			log:      f.Logger.With("stream", one.stream.Name, "rendition", rendition),
-			patience: one.stream.Constants.maxHold() + answerPatience,
-		}
+		r := newFetcher(f, one.stream.CreateWindow(rendition), "/"+one.stream.Name+"/"+rendition+"/",
+			f.Logger.With("stream", one.stream.Name, "rendition", rendition))
 		f.wait.Go(func() { r.run(ctx) })
 	}
 }
@@ -236,21 +251,26 @@ func (f *Follower) followIndex(ctx context.Context, one *following) {
 		case <-ctx.Done():
 			return
 		}
-		pause := backoff{}
-		for try := 0; ctx.Err() == nil; try++ {
-			text, err := f.get(ctx, f.upstream(ctx, try)+"/"+one.stream.Name+"/index.m3u8", maxPlaylistBytes, answerPatience)
-			if err == nil {
-				_, err = ParseMultivariant(text)
-			}
-			if err == nil {
-				one.stream.SetIndex(text)
-				f.announce()
-				break
-			}
-			if ctx.Err() == nil {
-				f.Logger.Warn("fetch the multivariant playlist", "stream", one.stream.Name, "err", err)
-			}
-			pause.wait(ctx)
+		f.fetchIndex(ctx, one)
+	}
+}
+
+// fetchIndex gets the multivariant playlist from the parents in turn.
+func (f *Follower) fetchIndex(ctx context.Context, one *following) {
+	pause := backoff{}
+	for try := 0; f.await(ctx, f.Parents, f.ParentsChanged) == nil; try++ {
+		text, _, err := f.get(ctx, pick(f.Parents(), try)+"/"+one.stream.Name+"/index.m3u8", maxPlaylistBytes, answerPatience)
+		if err == nil {
+			_, err = ParseMultivariant(text)
 		}
+		if err == nil {
+			one.stream.SetIndex(text)
+			f.announce()
+			return
+		}
+		if ctx.Err() == nil {
+			f.Logger.Warn("fetch the multivariant playlist", "stream", one.stream.Name, "err", err)
+		}
+		pause.wait(ctx)
 	}
 }

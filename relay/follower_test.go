@@ -72,8 +72,7 @@ func follow(t *testing.T, u *upstream, key ed25519.PublicKey) (*Follower, *Store
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	f := NewFollower(FollowerConfig{
 		Store: NewStore(), Credential: NewCredential([]byte("secret")), Authority: key, Client: client, Logger: discard(),
-		Upstreams:        func() []string { return []string{u.URL} },
-		UpstreamsChanged: func() <-chan struct{} { return nil },
+		Origins: func() []string { return []string{u.URL} },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

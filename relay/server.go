@@ -224,16 +224,15 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 		return
 	}
 	v, caching := window.Version(), plainList
-	switch {
-	case v == nil:
-		s.fail(w, r, ErrNotFound)
-		return
-	case d.block && !v.Playlist.Ended:
-		if v, err = window.Await(r.Context(), d.msn, d.part); err != nil {
-			s.fail(w, r, err)
-			return
-		}
+	if d.block && v != nil && !v.Playlist.Ended {
+		v, err = window.Await(r.Context(), d.msn, d.part)
 		caching = blockingList
+	} else {
+		v, err = window.Newest()
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
 	}
 	list := v.full
 	if d.skip {
@@ -248,6 +247,9 @@ func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, f
 	name, err := ParseMediaName(file)
 	if err != nil {
 		s.fail(w, r, ErrNotFound)
+		return
+	}
+	if s.fromNode(r) && s.relayOn(w, r, window, name) {
 		return
 	}
 	o, err := window.Media(r.Context(), name)

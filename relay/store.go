@@ -30,7 +30,7 @@ func (s *Store) Create(name string, c Constants) *Stream {
 	defer s.mu.Unlock()
 	st := s.streams[name]
 	if st == nil {
-		st = &Stream{Name: name, Constants: c, windows: map[string]*Window{}}
+		st = &Stream{Name: name, Constants: c, budget: newBudget(), windows: map[string]*Window{}}
 		s.streams[name] = st
 	}
 	return st
@@ -63,6 +63,7 @@ func (s *Store) Streams() []*Stream {
 type Stream struct {
 	Name      string
 	Constants Constants
+	budget    *budget // of all renditions together
 
 	mu      sync.RWMutex
 	index   *rendering // of the multivariant playlist; nil until it is known
@@ -105,6 +106,7 @@ func (st *Stream) CreateWindow(rendition string) *Window {
 	w := st.windows[rendition]
 	if w == nil {
 		w = NewWindow(st.Constants)
+		w.budget = st.budget
 		st.windows[rendition] = w
 	}
 	return w

@@ -71,7 +71,9 @@ func (v *Version) renderDelta() *rendering {
 		b.WriteString(`#EXT-X-MAP:URI="` + first.Map.String() + "\"\n")
 	}
 	b.Write(rest)
-	return newRendering(b.Bytes())
+	delta := newRendering(b.Bytes())
+	delta.etag = v.full.etag + deltaMark
+	return delta
 }
 
 // skippable returns how many segments from the front lie wholly before the

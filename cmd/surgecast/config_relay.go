@@ -13,6 +13,12 @@ type RelayConfig struct {
 	// AuthorityPublicKey verifies what the origin says about the programme.
 	// "surgecast init" puts it here. Required.
 	AuthorityPublicKey PublicKey `yaml:"authority_public_key"`
+
+	// Parents are where lists and media are fetched from, best first: ip:port
+	// or base URLs of relays or origins. Nothing else is asked for them, so
+	// name the origin too, as the last, if it may be. What is shown is told by
+	// the origin in any case. Default none: the origins that gossip shows.
+	Parents []BaseURL `yaml:"parents"`
 }
 
 func defaultRelayConfig() RelayConfig {

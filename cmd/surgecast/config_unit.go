@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +104,24 @@ func (h *HostPort) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%s has no port: write %s", text, netip.AddrPortFrom(addr, defaultGossipPort))
 	}
 	return fmt.Errorf("%q is no IP address with a port: write one such as 192.0.2.10:%d", text, defaultGossipPort)
+}
+
+// BaseURL is where another node serves: http://192.0.2.10:8080.
+type BaseURL string
+
+// UnmarshalText reads a base URL, or ip:port for one by plain HTTP.
+func (b *BaseURL) UnmarshalText(text []byte) error {
+	s := strings.TrimSuffix(string(text), "/")
+	if at, err := netip.ParseAddrPort(s); err == nil && at.Port() != 0 {
+		*b = BaseURL("http://" + at.String())
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || s != u.Scheme+"://"+u.Host {
+		return fmt.Errorf("%q is no address of a node: write one such as 192.0.2.10:%d or http://192.0.2.10:%d", text, defaultViewerPort, defaultViewerPort)
+	}
+	*b = BaseURL(s)
+	return nil
 }
 
 // Port is a TCP or UDP port; 0 turns the listener off.

@@ -29,7 +29,7 @@ const connectBound = time.Second
 func realEnvironment() environment {
 	return environment{
 		Listen: (&net.ListenConfig{}).Listen,
-		Dial:   (&net.Dialer{Timeout: connectBound}).DialContext,
+		Dial:   (&net.Dialer{}).DialContext,
 	}
 }
 
@@ -47,7 +47,11 @@ func (e environment) gossip(bind string) (memberlist.Transport, error) {
 func (e environment) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:         e.Dial,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				ctx, cancel := context.WithTimeout(ctx, connectBound)
+				defer cancel()
+				return e.Dial(ctx, network, address)
+			},
 			MaxIdleConnsPerHost: 16, // a connection for each rendition's list and parts, kept between them
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true, // bytes are kept as they are

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -67,13 +68,15 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	}
 	r := &relayNode{node: n}
 	r.follower = relay.NewFollower(relay.FollowerConfig{
-		Store:            n.store,
-		Credential:       n.credential,
-		Authority:        []byte(config.AuthorityPublicKey),
-		Client:           n.client,
-		Logger:           n.log,
-		Upstreams:        r.upstreams,
-		UpstreamsChanged: n.cluster.Changed,
+		Store:          n.store,
+		Credential:     n.credential,
+		Authority:      []byte(config.AuthorityPublicKey),
+		Client:         n.client,
+		Logger:         n.log,
+		Origins:        r.origins,
+		OriginsChanged: n.cluster.Changed,
+		Parents:        r.parents(config.Parents),
+		ParentsChanged: n.cluster.Changed,
 	})
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
@@ -90,8 +93,25 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	return r, nil
 }
 
-// upstreams are the base URLs of the origins that gossip shows.
-func (r *relayNode) upstreams() []string {
+// parents returns what tells whom to fetch from: those of the configuration, or
+// the origins. A clone of a parent has itself in that list, and leaves it out.
+func (r *relayNode) parents(configured []BaseURL) func() []string {
+	var bases []string
+	for _, parent := range configured {
+		if base := string(parent); strings.HasSuffix(base, "://"+r.viewers.Addr().String()) {
+			r.log.Warn("this node is left out of its own parents", "parent", base)
+		} else {
+			bases = append(bases, base)
+		}
+	}
+	if len(bases) == 0 {
+		return r.origins
+	}
+	return func() []string { return bases }
+}
+
+// origins are the base URLs of the origins that gossip shows.
+func (r *relayNode) origins() []string {
 	var bases []string
 	for _, m := range r.cluster.Members() {
 		if m.State.Role == cluster.RoleOrigin {

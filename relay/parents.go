@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// parents keeps the order in which a window's follower asks its upstreams: the
+// configured one, with those that failed at the end. One that failed is asked
+// again by itself only after a probe found it well, so that a dead parent is
+// paid for once, and not by viewers.
+type parents struct {
+	all func() []string // base URLs, best first
+
+	mu     sync.Mutex
+	failed map[string]*failure // by base URL
+}
+
+// failure is what is known of a parent that failed.
+type failure struct {
+	out   bool          // asked only when all others failed too
+	probe time.Time     // when to look after it
+	pause time.Duration // from a failure to the next probe
+}
+
+// A parent that fails again and again is looked after ever more rarely; one
+// that did well for steadyAfter starts anew.
+const (
+	firstProbe  = 2 * time.Second
+	lastProbe   = time.Minute
+	steadyAfter = time.Minute
+	maxFailed   = 64 // remembered; beyond it all start anew
+)
+
+// maxRace is how many parents are asked the same question side by side.
+const maxRace = 3
+
+func newParents(all func() []string) *parents {
+	return &parents{all: all, failed: map[string]*failure{}}
+}
+
+// order returns all parents, the best first.
+func (p *parents) order() []string {
+	all := slices.Clone(p.all())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b string) int {
+		fa, fb := p.failed[a], p.failed[b]
+		outA, outB := fa != nil && fa.out, fb != nil && fb.out
+		switch {
+		case outA == outB && outA:
+			return fa.probe.Compare(fb.probe)
+		case outA == outB:
+			return 0
+		case outA:
+			return 1
+		}
+		return -1
+	})
+	return all
+}
+
+// fail puts a parent behind the others, and tells whether it was well before.
+func (p *parents) fail(base string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	f := p.failed[base]
+	if f == nil {
+		if len(p.failed) >= maxFailed {
+			clear(p.failed)
+		}
+		f = &failure{}
+		p.failed[base] = f
+	}
+	wasWell := !f.out
+	if now.Sub(f.probe) > steadyAfter {
+		f.pause = 0
+	}
+	if wasWell || !now.Before(f.probe) {
+		f.pause = min(max(2*f.pause, firstProbe), lastProbe)
+		f.probe = now.Add(f.pause)
+	}
+	f.out = true
+	return wasWell
+}
+
+// well puts a parent back to its place.
+func (p *parents) well(base string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.failed[base]; f != nil {
+		f.out = false
+	}
+}
+
+// doubtful returns a parent to be looked after now, or "". It is not returned
+// again before its next turn.
+func (p *parents) doubtful() string {
+	all := p.order()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for i, base := range all {
+		if f := p.failed[base]; i > 0 && f != nil && f.out && !now.Before(f.probe) {
+			f.pause = min(2*f.pause, lastProbe)
+			f.probe = now.Add(f.pause)
+			return base
+		}
+	}
+	return ""
+}
+
+// slack is what a parent may be late by, before another one is asked.
+func (c Constants) slack() time.Duration { return max(250*time.Millisecond, c.PartTarget/2) }
+
+// lateness is when an answer that waits for the next part is late: the part
+// takes PART-TARGET to be made.
+func (c Constants) lateness() time.Duration { return c.PartTarget + c.slack() }
+
+// standstill is when a list that does not move tells that something is wrong
+// with its source.
+func (c Constants) standstill() time.Duration { return c.TargetDuration * 3 / 2 }

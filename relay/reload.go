@@ -1,0 +1,324 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// How a fetcher gets the next list. The best parent is asked to hold the
+// request until there is one. If it fails, the next parent is asked at once; if
+// it is late, the next one is asked beside it. Whoever answers first gives the
+// list. A parent that let another one, asked later, answer first is left; but
+// not if that one held the question too: then the source stood still, and it
+// was chance who was first. When all stand still for 1.5 × TARGETDURATION, all
+// are asked for what they have: it shows who is ahead, or that they live.
+
+var (
+	// errStandsStill: the upstreams confirm that there is nothing new.
+	errStandsStill = errors.New("the list stands still")
+	errUnchanged   = errors.New("the upstream answered a held request without what it was held for")
+)
+
+// lookPatience is how long a plain list may take.
+const lookPatience = time.Second
+
+// answer is what one parent says.
+type answer struct {
+	base    string
+	version *Version
+	sure    bool // to the letter, as far as anybody can tell
+	quick   bool // the question was not held
+	err     error
+}
+
+// newer returns a list that is newer than the one here.
+func (r *fetcher) newer(ctx context.Context) (answer, error) {
+	a, err := r.race(ctx)
+	if err == nil || ctx.Err() != nil {
+		return a, err
+	}
+	if b, lookErr := r.look(ctx); lookErr == nil || errors.Is(lookErr, errStandsStill) && errors.Is(err, errStandsStill) {
+		return b, lookErr
+	}
+	return a, err
+}
+
+// race asks for the next list.
+func (r *fetcher) race(ctx context.Context) (answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	q := r.question()
+	bases := r.parents.order()
+	bases = bases[:min(len(bases), maxRace)]
+	answers := make(chan answer, len(bases))
+	asked, pending := 0, 0
+	ask := func() {
+		base := bases[asked]
+		asked++
+		pending++
+		r.wait.Go(func() { answers <- r.ask(ctx, base, q) })
+	}
+	late := time.NewTimer(q.late)
+	defer late.Stop()
+	limit := time.NewTimer(q.limit)
+	defer limit.Stop()
+	var err error
+	for ask(); pending > 0; {
+		select {
+		case a := <-answers:
+			pending--
+			if a.err == nil {
+				r.window.trust(r.window.constants.maxHold())
+				r.parents.well(a.base)
+				if a.base != bases[0] && a.quick {
+					r.leave(bases[0], errLate)
+				}
+				return a, nil
+			}
+			err = fmt.Errorf("%s: %w", a.base, a.err)
+			r.leave(a.base, a.err)
+			if asked < len(bases) {
+				ask()
+			}
+		case <-late.C:
+			if asked < len(bases) {
+				ask()
+			}
+		case <-limit.C:
+			return answer{}, errStandsStill
+		case <-ctx.Done():
+			return answer{}, context.Cause(ctx)
+		}
+	}
+	return answer{}, err
+}
+
+// look asks the parents for the list that they have. It returns the first that
+// is newer than the one here.
+//
+// Errors: errStandsStill, when one at least confirmed the list that is here.
+func (r *fetcher) look(ctx context.Context) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, errPatience)
+	defer cancel()
+	bases := r.parents.order()
+	bases = bases[:min(len(bases), maxRace)]
+	answers := make(chan answer, len(bases))
+	for _, base := range bases {
+		r.wait.Go(func() { answers <- r.ask(ctx, base, question{}) })
+	}
+	before := r.window.Version()
+	var err error
+	for range bases {
+		a := <-answers
+		switch {
+		case a.err != nil:
+			if !errors.Is(err, errStandsStill) {
+				err = fmt.Errorf("%s: %w", a.base, a.err)
+			}
+			continue
+		case before != nil && string(a.version.Text) == string(before.Text):
+			err = errStandsStill
+		default:
+			if a.base != bases[0] {
+				r.leave(bases[0], errLate)
+			}
+			err = nil
+		}
+		r.window.trust(r.window.constants.maxHold())
+		if err == nil {
+			return a, nil
+		}
+	}
+	return answer{}, err
+}
+
+// rest waits beside a list that has ended, in case it is taken up again.
+func (r *fetcher) rest(ctx context.Context) error {
+	select {
+	case <-time.After(r.window.constants.TargetDuration):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	a, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.fill(ctx, a.version.Playlist); err != nil {
+		return err
+	}
+	return r.window.publish(a.version)
+}
+
+// probe looks whether a parent that was left has come back.
+func (r *fetcher) probe(ctx context.Context, base string) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, errPatience)
+	defer cancel()
+	text, _, err := r.get(ctx, base+r.path+"live.m3u8", maxPlaylistBytes, lookPatience)
+	if err != nil {
+		return
+	}
+	v, err := newVersion(text)
+	// It may be behind by a part or two when it is asked.
+	if err == nil && v.Playlist.OpenSequence()+1 >= r.window.Version().Playlist.OpenSequence() {
+		r.log.Info("a parent is well again", "parent", base)
+		r.parents.well(base)
+	}
+}
+
+// question is what is asked of each parent of a race. The zero one asks for the
+// list as it is.
+type question struct {
+	before *Version // the list here; nil: none
+	held   bool     // to be answered when there is something newer
+	skip   bool     // a delta will do
+	late   time.Duration
+	limit  time.Duration
+}
+
+func (r *fetcher) question() question {
+	c := r.window.constants
+	before := r.window.Version()
+	if before == nil {
+		return question{late: lookPatience, limit: answerPatience}
+	}
+	// A delta fits only what is not much older than what it skips. Where no tag
+	// tells whether the merged list is right, a whole one is taken now and then.
+	fresh := time.Since(r.taken) < c.CanSkipUntil/2 && time.Since(r.sure) < c.CanSkipUntil
+	return question{
+		before: before,
+		held:   true,
+		skip:   fresh && before.Playlist.skippable() > 0,
+		late:   c.lateness(),
+		limit:  c.standstill(),
+	}
+}
+
+// answerPatience bounds an answer that no parent may hold.
+const answerPatience = 5 * time.Second
+
+// ask asks one parent, and judges what it says.
+func (r *fetcher) ask(ctx context.Context, base string, q question) answer {
+	a, began := answer{base: base}, time.Now()
+	switch {
+	case q.skip:
+		if a.version, a.sure, a.err = r.fetchDelta(ctx, base, q); a.err == nil {
+			break
+		} else if ctx.Err() != nil || !errors.Is(a.err, errMerge) && !errors.Is(a.err, ErrPlaylist) {
+			return a
+		}
+		r.log.Info("a delta was of no use", "parent", base, "err", a.err)
+		fallthrough
+	default:
+		a.version, a.err = r.fetchList(ctx, base, q)
+		a.sure = true
+	}
+	a.quick = time.Since(began) < r.window.constants.slack()
+	if a.err == nil {
+		a.err = r.judge(a.version, q)
+	}
+	return a
+}
+
+// judge tells why a list is not to be taken.
+func (r *fetcher) judge(v *Version, q question) error {
+	p := v.Playlist
+	if known := r.epoch(); p.Epoch() > known {
+		return fmt.Errorf("%w: epoch %v is beyond the authority's %v", ErrPlaylist, p.Epoch(), known)
+	}
+	if err := r.window.check(v); err != nil {
+		return err
+	}
+	if q.held && !p.Ended && !p.has(q.before.Playlist.OpenSequence(), len(q.before.Playlist.Open.Parts)) {
+		return errUnchanged
+	}
+	return nil
+}
+
+// url returns where to ask.
+func (r *fetcher) url(base string, msn uint64, part int) string {
+	return base + r.path + "live.m3u8?_HLS_msn=" + strconv.FormatUint(msn, 10) + "&_HLS_part=" + strconv.Itoa(part)
+}
+
+// fetchDelta fetches the next list as a delta, and tells whether the merged one
+// is the upstream's to the letter.
+func (r *fetcher) fetchDelta(ctx context.Context, base string, q question) (*Version, bool, error) {
+	p := q.before.Playlist
+	text, header, err := r.get(ctx, r.url(base, p.OpenSequence(), len(p.Open.Parts))+"&_HLS_skip=YES", maxPlaylistBytes, q.limit)
+	if err != nil {
+		return nil, false, err
+	}
+	if text, err = mergeDelta(text, q.before); err != nil {
+		return nil, false, err
+	}
+	v, err := newVersion(text)
+	if err != nil {
+		return nil, false, err
+	}
+	same, known := v.confirms(header.Get("ETag"))
+	if known && !same {
+		return nil, false, fmt.Errorf("%w: its tag is %s", errMerge, clip(header.Get("ETag")))
+	}
+	return v, same, nil
+}
+
+// fetchList fetches a whole list: the next one, or the newest.
+func (r *fetcher) fetchList(ctx context.Context, base string, q question) (*Version, error) {
+	url, patience := base+r.path+"live.m3u8", answerPatience
+	if q.held {
+		p := q.before.Playlist
+		url, patience = r.url(base, p.OpenSequence(), len(p.Open.Parts)), q.limit
+	}
+	text, header, err := r.get(ctx, url, maxPlaylistBytes, patience)
+	if err != nil {
+		return nil, err
+	}
+	v, err := newVersion(text)
+	if err != nil || q.held {
+		return v, err
+	}
+	return r.tuneIn(ctx, base, v, header)
+}
+
+// maxTuneIn is how often a list that a cache held back is asked for anew.
+const maxTuneIn = 3
+
+// tuneIn comes to the live edge behind a cache, as the protocol's appendix on
+// CDN tune-in says: a list of a certain age lacks that much media, so the list
+// that has it is asked for, which no cache has yet.
+func (r *fetcher) tuneIn(ctx context.Context, base string, v *Version, header http.Header) (*Version, error) {
+	for range maxTuneIn {
+		age, ok := parseDecimal(header.Get("Age"))
+		c := v.Playlist.Constants
+		lacks := time.Duration(min(age, maxSeconds)) * time.Second
+		if !ok || lacks < c.PartTarget || v.Playlist.Ended {
+			return v, nil
+		}
+		if c.PartTarget < time.Second {
+			lacks += time.Second // Age is rounded down
+		}
+		msn, part := v.Playlist.after(lacks)
+		text, next, err := r.get(ctx, r.url(base, msn, part), maxPlaylistBytes, answerPatience)
+		if err != nil {
+			return v, nil // better than nothing: the next reload is held
+		}
+		newer, err := newVersion(text)
+		if err != nil {
+			return nil, err
+		}
+		v, header = newer, next
+	}
+	return v, nil
+}
+
+// after returns the part that a list with that much more media ends with, or
+// one before it: segments are taken to be as long as they may be.
+func (p *Playlist) after(d time.Duration) (msn uint64, part int) {
+	for i := range p.Open.Parts {
+		d += p.Open.Parts[i].Duration
+	}
+	return p.OpenSequence() + uint64(d/p.TargetDuration), int(d % p.TargetDuration / p.PartTarget)
+}
