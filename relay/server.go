@@ -46,6 +46,7 @@ type server struct {
 //
 //	/{stream}/index.m3u8                      multivariant playlist
 //	/{stream}/{rendition}/live.m3u8           media playlist, blocking reload
+//	/{stream}/…/dvr.m3u8                      the same for looking back: plain lists
 //	/{stream}/{rendition}/{epoch}/{file}      init segment, segment, part
 //	/{stream}/, /assets/…                     the player
 //	/healthz, /readyz                         liveness, readiness
@@ -146,8 +147,8 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, prefix, name, re
 		http.Redirect(w, r, prefix+"/"+name+"/", http.StatusPermanentRedirect)
 	case rest == "" && s.Player != nil:
 		s.player(w, r)
-	case rest == "index.m3u8":
-		s.index(w, r, prefix, name)
+	case rest == "index.m3u8" || rest == longListName:
+		s.index(w, r, prefix, name, rest)
 	default:
 		s.rendition(w, r, name, rest)
 	}
@@ -167,8 +168,10 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 		s.fail(w, r, ErrNotFound)
 	case file == "live.m3u8":
 		s.live(w, r, window)
+	case file == longListName:
+		s.longList(w, r, st.recording(rendition))
 	default:
-		s.media(w, r, window, file)
+		s.media(w, r, window, st.recording(rendition), file)
 	}
 }
 
@@ -176,12 +179,12 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 // is not sent on again.
 const sentMark = "_sc_sent=1"
 
-// index answers with the multivariant playlist: the only place where a new
+// index answers with a multivariant playlist: the only place where a new
 // session begins, hence the only one that sends viewers elsewhere.
-func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name string) {
+func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, file string) {
 	if s.Redirect != nil && !strings.Contains(r.URL.RawQuery, sentMark) && !s.fromNode(r) {
 		if base := s.Redirect(); base != "" {
-			s.sendOn(w, r, base+prefix+"/"+name+"/index.m3u8")
+			s.sendOn(w, r, base+prefix+"/"+name+"/"+file)
 			return
 		}
 	}
@@ -191,6 +194,9 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name stri
 		return
 	}
 	index := st.indexRendering()
+	if file == longListName {
+		index = st.longIndexRendering()
+	}
 	if index == nil {
 		s.fail(w, r, ErrNotFound)
 		return
@@ -243,7 +249,7 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 
 // media answers with an init segment, a segment or a part; one that comes next
 // is held until it is whole.
-func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, file string) {
+func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, recording *Recording, file string) {
 	name, err := ParseMediaName(file)
 	if err != nil {
 		s.fail(w, r, ErrNotFound)
@@ -253,11 +259,14 @@ func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, f
 		return
 	}
 	o, err := window.Media(r.Context(), name)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound) && recording != nil:
+		s.lookBack(w, r, recording, name)
+	case err != nil:
 		s.fail(w, r, err)
-		return
+	default:
+		s.sendObject(w, r, o)
 	}
-	s.sendObject(w, r, o)
 }
 
 func (s *server) sendList(w http.ResponseWriter, r *http.Request, list *rendering, caching []string) {
@@ -365,6 +374,8 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.refuse(w, http.StatusNotFound, "there is no such thing here, or not any more")
 	case errors.Is(err, ErrTooFar):
 		s.refuse(w, http.StatusBadRequest, "this lies too far ahead of the live stream")
+	case errors.Is(err, ErrUnavailable):
+		s.refuse(w, http.StatusServiceUnavailable, "this can't be had at this moment, try again")
 	case errors.Is(err, ErrStalled):
 		s.refuse(w, http.StatusServiceUnavailable, "the stream stands still, try again")
 	case r.Context().Err() != nil || errors.Is(err, context.Canceled):

@@ -30,7 +30,10 @@ func (s *Store) Create(name string, c Constants) *Stream {
 	defer s.mu.Unlock()
 	st := s.streams[name]
 	if st == nil {
-		st = &Stream{Name: name, Constants: c, budget: newBudget(), windows: map[string]*Window{}}
+		st = &Stream{
+			Name: name, Constants: c,
+			windows: map[string]*Window{}, recordings: map[string]*Recording{}, more: make(chan struct{}),
+		}
 		s.streams[name] = st
 	}
 	return st
@@ -65,17 +68,20 @@ type Stream struct {
 	Constants Constants
 	budget    *budget // of all renditions together
 
-	mu      sync.RWMutex
-	index   *rendering // of the multivariant playlist; nil until it is known
-	windows map[string]*Window
+	mu         sync.RWMutex
+	index      *rendering // of the multivariant playlist; nil until it is known
+	longIndex  *rendering // of that of the long lists
+	windows    map[string]*Window
+	recordings map[string]*Recording // of the renditions that viewers can look back on
+	more       chan struct{}         // closed when there is one more window
 }
 
 // SetIndex sets the text of the multivariant playlist.
 func (st *Stream) SetIndex(text []byte) {
-	r := newRendering(text)
+	r, long := newRendering(text), newRendering(longIndexText(text))
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.index = r
+	st.index, st.longIndex = r, long
 }
 
 // Index returns the text of the multivariant playlist, or nil.
@@ -108,8 +114,45 @@ func (st *Stream) CreateWindow(rendition string) *Window {
 		w = NewWindow(st.Constants)
 		w.budget = st.budget
 		st.windows[rendition] = w
+		close(st.more)
+		st.more = make(chan struct{})
 	}
 	return w
+}
+
+// grown returns a channel that is closed when there is one more window.
+func (st *Stream) grown() <-chan struct{} {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.more
+}
+
+// recording returns what viewers can look back on of a rendition, or nil.
+func (st *Stream) recording(rendition string) *Recording {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.recordings[rendition]
+}
+
+// setRecording lets viewers look back on a rendition; nil: no more.
+func (st *Stream) setRecording(rendition string, r *Recording) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.recordings[rendition] = r
+	if r == nil {
+		delete(st.recordings, rendition)
+	}
+}
+
+// longIndexRendering returns the multivariant playlist of the long lists, or
+// nil where viewers can't look back.
+func (st *Stream) longIndexRendering() *rendering {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	if len(st.recordings) == 0 {
+		return nil
+	}
+	return st.longIndex
 }
 
 // Renditions returns the names of the renditions in their order.

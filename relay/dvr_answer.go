@@ -1,0 +1,71 @@
+package relay
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// longListName is the file name of long lists, in URLs.
+const longListName = "dvr.m3u8"
+
+// longList answers with what viewers can look back on. It is a plain list:
+// never held, and delivery directives mean nothing to it.
+func (s *server) longList(w http.ResponseWriter, r *http.Request, recording *Recording) {
+	if recording == nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	l, err := recording.source.newest(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.sendList(w, r, l.rendering, plainList)
+}
+
+// lookBack answers with media that have left the live window.
+func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Recording, name MediaName) {
+	pull := !strings.Contains(r.Header.Get("Cache-Control"), onlyIfCached)
+	f, size, media, err := recording.open(r.Context(), name, pull)
+	switch {
+	case err != nil && !pull:
+		s.refuse(w, http.StatusGatewayTimeout, "this node does not have it")
+		return
+	case err != nil:
+		s.fail(w, r, err)
+		return
+	}
+	defer f.Close()
+	select {
+	case recording.dvr.reads <- struct{}{}:
+		defer func() { <-recording.dvr.reads }()
+	default:
+		s.fail(w, r, fmt.Errorf("%w: the disk is busy", ErrUnavailable))
+		return
+	}
+	if s.fromNode(r) {
+		media = 0
+	}
+	h := w.Header()
+	h["Content-Type"] = typeMedia
+	h["Cache-Control"] = []string{recording.caching(s.MediaMaxAge)}
+	h["Etag"] = []string{`"` + name.String() + `"`}
+	if strings.Contains(r.Header.Get("Range"), ",") {
+		r.Header.Del("Range") // one range or all: no answer of many small pieces
+	}
+	setWriteDeadline(w, int(size))
+	http.ServeContent(w, r, "", time.Time{}, f)
+	s.Load.Add(size, media)
+}
+
+// caching is how long media may be kept: as long as viewers can look back.
+func (r *Recording) caching(window time.Duration) string {
+	return fmt.Sprintf("public, max-age=%d, immutable", int((window + r.length).Seconds()))
+}
+
+// longIndexText turns the multivariant playlist into that of the long lists.
+func longIndexText(index []byte) []byte {
+	return []byte(strings.ReplaceAll(string(index), "/live.m3u8", "/"+longListName))
+}
