@@ -37,6 +37,7 @@ type benchmark struct {
 // benchmarks in the order in which they run.
 var benchmarks = []benchmark{
 	{"nginx", versusNginx},
+	{"blocked", blocked},
 	{"viewers-500", watchHundreds},
 	{"viewers-2000", watchThousands},
 }
@@ -44,6 +45,7 @@ var benchmarks = []benchmark{
 // subcommands are the loads, by name.
 var subcommands = map[string]func(ctx context.Context, arguments []string) error{
 	"hammer": hammer,
+	"held":   heldCommand,
 	"swarm":  swarmCommand,
 }
 
