@@ -1,0 +1,110 @@
+package relay
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+)
+
+// refusalBound is how long a refusal may take: the request's way here, and the
+// answer's back.
+const refusalBound = time.Second
+
+// maxRefusedBytes is how much of a request is looked at.
+const maxRefusedBytes = 4 << 10
+
+// sayFull answers a connection that has no seat, and reads what is sent so that
+// the answer is not lost in a reset. With a patience of 0 it only writes what
+// fits into the socket. On a secure connection it says nothing.
+func (g *Gate) sayFull(conn net.Conn, secure bool, patience time.Duration) {
+	if secure {
+		return
+	}
+	if patience == 0 {
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Millisecond)) // a new socket has room for an answer: this is never waited for
+		_, _ = conn.Write(g.fullAnswer(nil))
+		return
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	head := readHead(conn)
+	if len(head) == 0 {
+		return
+	}
+	if _, err := conn.Write(g.fullAnswer(head)); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, maxRefusedBytes)
+	}
+}
+
+// readHead reads a request as far as its empty line, or what comes of it.
+func readHead(conn io.Reader) []byte {
+	head := make([]byte, 0, maxRefusedBytes)
+	for len(head) < cap(head) && !bytes.Contains(head, []byte("\r\n\r\n")) {
+		n, err := conn.Read(head[len(head):cap(head)])
+		head = head[:len(head)+n]
+		if err != nil {
+			break
+		}
+	}
+	return head
+}
+
+// fullAnswer is the answer to a request that finds no seat: a new session is
+// sent to another relay, once; all else is told to come again.
+func (g *Gate) fullAnswer(head []byte) []byte {
+	elsewhere := ""
+	if g.Elsewhere != nil {
+		elsewhere = g.Elsewhere()
+	}
+	status, more, text := "503 Service Unavailable", "", "this relay is full, try again"
+	if elsewhere != "" {
+		text = "this relay is full, there is another one at " + elsewhere
+		if target := newSession(head); target != "" {
+			status, more = "307 Temporary Redirect", "Location: "+elsewhere+markSent(target)+"\r\n"
+		}
+	}
+	// Those who are turned away together do not come again together.
+	retryAfter := 2 + rand.IntN(4)
+	return fmt.Appendf(nil, "HTTP/1.1 %s\r\n"+
+		"Cache-Control: no-store\r\n"+
+		"Retry-After: %d\r\n"+
+		"Access-Control-Allow-Origin: *\r\n"+
+		"Access-Control-Expose-Headers: Retry-After\r\n"+
+		"Content-Type: text/plain; charset=utf-8\r\n"+
+		"Content-Length: %d\r\n"+
+		"%s"+
+		"Connection: close\r\n\r\n%s\n", status, retryAfter, len(text)+1, more, text)
+}
+
+// newSession returns the target of a request that begins a session and was not
+// sent on before, else "". It is for a Location, so it takes only what can
+// stand there as it is.
+func newSession(head []byte) string {
+	line, _, whole := bytes.Cut(head, []byte("\r\n"))
+	target, isGet := strings.CutPrefix(string(line), "GET ")
+	target, isHTTP := strings.CutSuffix(target, " HTTP/1.1")
+	path, query, _ := strings.Cut(target, "?")
+	switch {
+	case !whole || !isGet || !isHTTP || strings.Contains(query, sentMark):
+		return ""
+	case !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || !strings.HasSuffix(path, "/index.m3u8"):
+		return ""
+	case strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }):
+		return ""
+	}
+	return target
+}
+
+// markSent adds the mark of a request that was sent on.
+func markSent(target string) string {
+	if strings.Contains(target, "?") {
+		return target + "&" + sentMark
+	}
+	return target + "?" + sentMark
+}
