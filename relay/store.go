@@ -31,7 +31,7 @@ func (s *Store) Create(name string, c Constants) *Stream {
 	st := s.streams[name]
 	if st == nil {
 		st = &Stream{
-			Name: name, Constants: c,
+			Name: name, Constants: c, budget: newBudget(),
 			windows: map[string]*Window{}, recordings: map[string]*Recording{}, more: make(chan struct{}),
 		}
 		s.streams[name] = st
