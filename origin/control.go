@@ -41,6 +41,7 @@ func newCatalogue(key ed25519.PrivateKey, epoch relay.Epoch, streams []StreamCon
 			Name:       s.Name,
 			Renditions: []string{mainRendition},
 			Constants:  s.Constants,
+			DVR:        s.DVR,
 		})
 	}
 	return c, c.sign()

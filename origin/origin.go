@@ -57,6 +57,9 @@ type StreamConfig struct {
 	// Constants never change while the stream lives; the zero value means
 	// relay.DefaultConstants.
 	Constants relay.Constants
+	// DVR is how long viewers can look back beside the live window; 0: not.
+	// The relays are told; the media are kept by a relay.DVR.
+	DVR time.Duration
 }
 
 // Origin packages the streams of one configuration.

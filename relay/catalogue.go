@@ -40,6 +40,8 @@ type CatalogueStream struct {
 	Live bool `json:"live"`
 	// Revision grows when the multivariant playlist changes.
 	Revision uint64 `json:"revision"`
+	// DVR is how long viewers can look back beside the live window; 0: not.
+	DVR time.Duration `json:"dvr,omitempty"`
 }
 
 // Why a catalogue is not taken.
@@ -107,6 +109,9 @@ func (c Catalogue) validate() error {
 		err := ValidStream(s.Name)
 		if err == nil {
 			err = s.Constants.Validate()
+		}
+		if err == nil {
+			err = validateDVR(s.DVR)
 		}
 		if err == nil && len(s.Renditions) > maxVariants {
 			err = fmt.Errorf("%d renditions, want at most %d", len(s.Renditions), maxVariants)

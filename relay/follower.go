@@ -31,6 +31,9 @@ type FollowerConfig struct {
 	Parents func() []string
 	// ParentsChanged is to Parents what OriginsChanged is to Origins.
 	ParentsChanged func() <-chan struct{}
+
+	// DVR keeps what viewers can look back on; nil: nothing.
+	DVR *DVR
 }
 
 // Follower keeps the store of a relay equal to that of its parents. What it
@@ -53,6 +56,7 @@ type following struct {
 	renditions []string
 	revision   uint64        // of the multivariant playlist, as the catalogue has it
 	revised    chan struct{} // buffered: the catalogue has a new revision
+	recording  *recordingLife
 }
 
 // NewFollower returns a follower; Run makes it follow.
@@ -186,12 +190,16 @@ func (f *Follower) take(ctx context.Context, c Catalogue) {
 		}
 	}
 	f.mu.Unlock()
+	f.forgetOthers(c.Streams)
 	f.announce()
 }
 
 // drop needs f.mu.
 func (f *Follower) drop(name string) {
 	f.streams[name].cancel()
+	if life := f.streams[name].recording; life != nil {
+		life.cancel()
+	}
 	delete(f.streams, name)
 	f.Store.Remove(name)
 	f.Logger.Info("stream removed", "stream", name)
@@ -213,6 +221,7 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 		f.followRenditions(inner, one, s.Renditions) // first: the index waits for their windows
 		f.wait.Go(func() { f.followIndex(inner, one) })
 	}
+	f.record(ctx, one, s.DVR)
 	if one.revision != s.Revision {
 		one.revision = s.Revision
 		select {

@@ -55,6 +55,11 @@ type NodeConfig struct {
 	// count the same.
 	Capacity BitRate `yaml:"capacity"`
 
+	// DVRBytes is how much disk the node gives to what viewers look back on;
+	// the oldest goes first. Default 10GB, of which a stream of 3 Mbit/s fills
+	// 1.35 an hour. At least 256 MiB of the disk are left free in any case.
+	DVRBytes ByteSize `yaml:"dvr_bytes"`
+
 	// Drain is how long a node that was told to end goes on serving after it
 	// asked the pool to send viewers elsewhere. Default 2s.
 	Drain Duration `yaml:"drain"`
@@ -92,17 +97,21 @@ type LogConfig struct {
 
 func defaultNodeConfig() NodeConfig {
 	return NodeConfig{
-		Dir:   "state",
-		Pool:  "surgecast",
-		Ports: PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
-		Drain: Duration(2 * time.Second),
-		Log:   LogConfig{Level: LogLevel(slog.LevelInfo), Format: "text"},
+		Dir:      "state",
+		Pool:     "surgecast",
+		Ports:    PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
+		DVRBytes: 10e9,
+		Drain:    Duration(2 * time.Second),
+		Log:      LogConfig{Level: LogLevel(slog.LevelInfo), Format: "text"},
 	}
 }
 
 // maxDrain bounds the time that a node takes to leave, so that whatever
 // stopped it (a person, a service manager) does not lose patience first.
 const maxDrain = time.Hour
+
+// leastDVRBytes holds some minutes of any stream.
+const leastDVRBytes = 100e6
 
 // complete checks what origin and relay share, and reads the pool's secret.
 func (c *NodeConfig) complete(d *document) error {
@@ -118,6 +127,9 @@ func (c *NodeConfig) complete(d *document) error {
 	}
 	if c.Ports.Gossip == 0 {
 		return d.at(place("ports", "gossip"), "ports.gossip can't be turned off: write %d", defaultGossipPort)
+	}
+	if c.DVRBytes < leastDVRBytes {
+		return d.at(place("dvr_bytes"), "dvr_bytes: %d bytes are too few to look back on: write at least 100MB", c.DVRBytes)
 	}
 	if time.Duration(c.Drain) > maxDrain {
 		return d.at(place("drain"), "drain: %v is too long: write at most 1h", time.Duration(c.Drain))

@@ -86,6 +86,10 @@ type StreamConfig struct {
 	// Default 225ms: it has a whole number of frames at each usual frame rate.
 	Part Duration `yaml:"part"`
 
+	// DVR is how long viewers can look back beside the live window: up to 24h.
+	// Media are kept on disk for it, within dvr_bytes. Default 0s: not at all.
+	DVR Duration `yaml:"dvr"`
+
 	// PublishKey is read from PublishKeyFile.
 	PublishKey string
 }
@@ -161,6 +165,9 @@ func (c *OriginConfig) completeStreams(d *document) error {
 		if err := s.constants().Validate(); err != nil {
 			return d.at(place("streams", i), "streams[%d]: %v", i, err)
 		}
+		if dvr := time.Duration(s.DVR); dvr != 0 && (dvr < leastDVR || dvr > relay.MaxDVR) {
+			return d.at(place("streams", i, "dvr"), "streams[%d].dvr: %v is out of bounds: write 1m to 24h, or 0s to turn it off", i, dvr)
+		}
 		key, err := d.secret(place("streams", i, "publish_key_file"), s.PublishKeyFile, "the key that the encoder gives")
 		if err != nil {
 			return err
@@ -169,6 +176,9 @@ func (c *OriginConfig) completeStreams(d *document) error {
 	}
 	return nil
 }
+
+// leastDVR is the shortest long list that is worth a file.
+const leastDVR = time.Minute
 
 func (s StreamConfig) constants() relay.Constants {
 	return relay.ConstantsFor(time.Duration(s.TargetDuration), time.Duration(s.Part))

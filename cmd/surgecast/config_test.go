@@ -90,11 +90,11 @@ func TestSamplesAreComplete(t *testing.T) {
 		requireKeys(t, d, reflect.ValueOf(sample.config).Elem(), nil)
 	}
 	defaults := defaultOriginConfig()
-	if o.Ports != defaults.Ports || o.RTSP != defaults.RTSP || o.Window != defaults.Window || o.Drain != defaults.Drain ||
+	if o.Ports != defaults.Ports || o.RTSP != defaults.RTSP || o.Window != defaults.Window || o.DVRBytes != defaults.DVRBytes || o.Drain != defaults.Drain ||
 		o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
 		t.Errorf("origin.yaml shows other defaults than the code has: %+v", o)
 	}
-	if r.Ports != defaults.Ports || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
+	if r.Ports != defaults.Ports || r.DVRBytes != defaults.DVRBytes || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
 		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
 	}
 }
@@ -169,11 +169,11 @@ func TestBadConfigs(t *testing.T) {
 		},
 		{
 			"a key like no other", "relay", "pool: surgecast", "wibblefrotz: 1", "",
-			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, log, parents, pool, pool_secret_file, ports, seeds, zone`,
+			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, log, parents, pool, pool_secret_file, ports, seeds, zone`,
 		},
 		{
 			"the origin's key on a relay", "relay", "pool: surgecast", "rtsp: {port: 1}", "",
-			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, log, parents, pool, pool_secret_file, ports, seeds, zone`,
+			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, log, parents, pool, pool_secret_file, ports, seeds, zone`,
 		},
 		{
 			"key twice", "origin", "drain: 2s", "window: 30s", "",
@@ -190,6 +190,18 @@ func TestBadConfigs(t *testing.T) {
 		{
 			"negative", "origin", "drain: 2s", "drain: -2s", "",
 			`drain: -2s is negative: write a duration such as 2s`,
+		},
+		{
+			"bytes without unit", "relay", "dvr_bytes: 10GB", "dvr_bytes: 10", "",
+			`dvr_bytes: "10" is no amount of data: write a number with MB, GB or TB, such as 10GB`,
+		},
+		{
+			"few bytes", "relay", "dvr_bytes: 10GB", "dvr_bytes: 10MB", "",
+			`dvr_bytes: 10000000 bytes are too few to look back on: write at least 100MB`,
+		},
+		{
+			"too long to look back", "origin", "    dvr: 0s ", "    dvr: 48h ", "",
+			`streams[0].dvr: 48h0m0s is out of bounds: write 1m to 24h, or 0s to turn it off`,
 		},
 		{
 			"bit rate without unit", "relay", "capacity: 0bit/s", "capacity: 100", "",

@@ -69,6 +69,33 @@ func (b *BitRate) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no bit rate: write a number with kbit/s, Mbit/s or Gbit/s, such as 100Mbit/s", s)
 }
 
+// ByteSize is an amount of data: 500MB, 10GB, 1.5TB.
+type ByteSize int64
+
+// byteUnits are decimal, as disks are sold.
+var byteUnits = []struct {
+	name  string
+	bytes float64
+}{{"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}
+
+// UnmarshalText reads an amount of data.
+func (b *ByteSize) UnmarshalText(text []byte) error {
+	s := string(text)
+	for _, unit := range byteUnits {
+		number, ok := strings.CutSuffix(s, unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(n >= 0) || n*unit.bytes > math.MaxInt64/2 {
+			break
+		}
+		*b = ByteSize(n * unit.bytes)
+		return nil
+	}
+	return fmt.Errorf("%q is no amount of data: write a number with MB, GB or TB, such as 10GB", s)
+}
+
 // Address is an IP address, or invalid for "auto": find it at each start.
 type Address struct{ netip.Addr }
 

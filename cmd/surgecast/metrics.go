@@ -26,6 +26,8 @@ func (n *node) metrics() http.Handler {
 			func(t relay.LoadTotals) int64 { return t.Requests }, n.load),
 		gauge("surgecast_capacity_bits_per_second", "How much could it send? 0: not known.",
 			func() float64 { return float64(n.config.Capacity) }),
+		gauge("surgecast_dvr_bytes", "How much does it keep on disk for looking back?",
+			func() float64 { return float64(n.dvr.Usage().Bytes) }),
 		gauge("surgecast_isolated", "Is it alone? 1 while it knows of other nodes and sees none.",
 			func() float64 { return bit(n.cluster.Isolated()) }),
 		&lateness{n.store},

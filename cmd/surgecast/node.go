@@ -29,6 +29,7 @@ type node struct {
 	client     *http.Client // asks other nodes
 	store      *relay.Store
 	load       *relay.Load
+	dvr        *relay.DVR
 	credential *relay.Credential
 	began      time.Time
 

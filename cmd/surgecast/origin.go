@@ -88,6 +88,9 @@ func (o *originNode) build(_ context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open origin: %w", err)
 	}
+	if o.dvr, err = relay.OpenDVR(o.dvrConfig()); err != nil {
+		return err
+	}
 	if o.config.RTSP.Port != 0 {
 		o.rtsp, err = origin.NewRTSP(origin.RTSPConfig{
 			Listen:  o.at(o.config.RTSP.Port),
@@ -120,7 +123,9 @@ func (o *originNode) build(_ context.Context) (err error) {
 func (o *originNode) streams() []origin.StreamConfig {
 	var streams []origin.StreamConfig
 	for _, s := range o.config.Streams {
-		streams = append(streams, origin.StreamConfig{Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants()})
+		streams = append(streams, origin.StreamConfig{
+			Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants(), DVR: time.Duration(s.DVR),
+		})
 	}
 	return streams
 }
@@ -176,7 +181,7 @@ func (o *originNode) ready() error {
 // Run runs the origin until ctx ends and it has drained.
 func (o *originNode) Run(ctx context.Context) error {
 	return o.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		group.Go(func() error { return o.origin.Run(ctx) })
+		group.Go(func() error { return o.runRecorded(ctx) })
 		if err := o.run(ctx, group, o.public); err != nil {
 			return err
 		}

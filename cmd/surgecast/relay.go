@@ -67,6 +67,10 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		return nil, err
 	}
 	r := &relayNode{node: n}
+	parents := r.parents(config.Parents)
+	if err := r.openDVR(parents); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
 	r.follower = relay.NewFollower(relay.FollowerConfig{
 		Store:          n.store,
 		Credential:     n.credential,
@@ -75,8 +79,9 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Logger:         n.log,
 		Origins:        r.origins,
 		OriginsChanged: n.cluster.Changed,
-		Parents:        r.parents(config.Parents),
+		Parents:        parents,
 		ParentsChanged: n.cluster.Changed,
+		DVR:            r.dvr,
 	})
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
