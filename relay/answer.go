@@ -149,7 +149,11 @@ const (
 )
 
 func setWriteDeadline(w http.ResponseWriter, size int) {
-	patience := writePatience + time.Duration(size/minRate)*time.Second
 	// Without support for deadlines (a test's recorder) there is none.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience(size)))
+}
+
+// patience is how long a reader may take for that many bytes.
+func patience(size int) time.Duration {
+	return writePatience + time.Duration(size/minRate)*time.Second
 }

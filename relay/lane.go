@@ -2,8 +2,11 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +30,13 @@ func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) er
 	fallback.RegisterOnShutdown(release)
 
 	group, serving := errgroup.WithContext(ctx)
-	group.Go(func() error { return fallback.Serve(listener) })
+	behind := listener
+	if s, ok := fallback.Handler.(*server); ok {
+		l := newLane(s, requests, listener.Addr())
+		group.Go(func() error { return l.run(serving, listener) })
+		behind = l.foreign
+	}
+	group.Go(func() error { return fallback.Serve(behind) })
 	group.Go(func() error {
 		<-serving.Done()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
@@ -41,4 +50,170 @@ func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) er
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// lane serves plain requests for lists and media. Everything else it hands
+// over, with the bytes that it has read, to net/http, for good.
+type lane struct {
+	server  *server
+	clock   laneClock
+	holds   holds
+	foreign *handedListener
+	wait    sync.WaitGroup // all goroutines of connections and holds
+
+	mu    sync.Mutex
+	conns map[*laneConn]struct{} // bounded by who admits connections
+	ended bool
+}
+
+func newLane(s *server, requests context.Context, addr net.Addr) *lane {
+	l := &lane{server: s, conns: map[*laneConn]struct{}{}, foreign: newHandedListener(addr)}
+	l.holds = holds{ctx: requests, wait: &l.wait, byWhat: map[holdKey]*hold{}}
+	l.clock.advance()
+	return l
+}
+
+// run accepts connections until ctx ends, and returns when all have ended.
+func (l *lane) run(ctx context.Context, listener net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	ended := make(chan struct{})
+	l.wait.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-ticker.C:
+				l.sweep()
+			}
+		}
+	})
+	err := l.accept(ctx, listener)
+	close(ended)
+	l.end()
+	l.wait.Wait()
+	return err
+}
+
+// acceptPause is how long a lane waits when the system has no descriptor for
+// another connection.
+const acceptPause = 20 * time.Millisecond
+
+func (l *lane) accept(ctx context.Context, listener net.Listener) error {
+	for {
+		conn, err := listener.Accept()
+		var passing interface{ Temporary() bool }
+		switch {
+		case err == nil:
+			l.wait.Go(func() { l.start(conn) })
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, &passing) && passing.Temporary():
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// start takes a new connection in.
+func (l *lane) start(conn net.Conn) {
+	c := &laneConn{lane: l, tracker: untracked{}}
+	c.open(conn)
+	if t, ok := conn.(idleTracker); ok {
+		c.tracker = t
+	}
+	c.deadline.Store(l.clock.after(headPatience))
+	if !l.enter(c) {
+		_ = conn.Close()
+		return
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		if secure.Handshake() != nil {
+			l.close(c)
+			return
+		}
+		// A handshake needs a deep stack; what follows needs little.
+		l.wait.Go(c.serve)
+		return
+	}
+	c.serve()
+}
+
+// enter notes a connection, unless the lane has ended.
+func (l *lane) enter(c *laneConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.conns[c] = struct{}{}
+	}
+	return !l.ended
+}
+
+// leave forgets a connection. False: the lane closes it.
+func (l *lane) leave(c *laneConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+	return !l.ended
+}
+
+// close ends a connection.
+func (l *lane) close(c *laneConn) {
+	l.leave(c)
+	_ = c.Close()
+	c.filled = 0
+	c.release()
+}
+
+// sweep moves the clock on and closes the connections whose time is over.
+func (l *lane) sweep() {
+	l.clock.advance()
+	now := l.clock.ticks.Load()
+	l.closeSome(func(c *laneConn) bool {
+		deadline := c.deadline.Load()
+		return deadline != 0 && deadline <= now
+	})
+}
+
+// closeSome closes connections; their readers then end them.
+func (l *lane) closeSome(which func(*laneConn) bool) {
+	l.mu.Lock()
+	var some []*laneConn
+	for c := range l.conns {
+		if which(c) {
+			some = append(some, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range some {
+		c.cutOff()
+	}
+}
+
+// end closes what waits for a request, and the rest when it has had its time.
+func (l *lane) end() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.closeSome(func(c *laneConn) bool { return c.idle.Load() })
+	over := time.AfterFunc(closeBound, func() {
+		l.closeSome(func(*laneConn) bool { return true })
+	})
+	defer over.Stop()
+	l.wait.Wait()
+}
+
+// count counts an answer of whose bytes that many did not leave.
+func (l *lane) count(p *prepared, lost int, err error) {
+	if err != nil {
+		l.server.Load.Add(int64(max(0, len(p.body)-lost)), 0)
+		return
+	}
+	l.server.Load.Add(int64(len(p.body)), p.media)
 }

@@ -226,7 +226,7 @@ func (s *server) fromNode(r *http.Request) bool {
 func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 	d, err := parseDirectives(r.URL.RawQuery)
 	if err != nil {
-		s.refuse(w, http.StatusBadRequest, err.Error())
+		s.failed(w, badQuery{err})
 		return
 	}
 	v, caching := window.Version(), plainList
@@ -305,12 +305,17 @@ func (s *server) sendObject(w http.ResponseWriter, r *http.Request, o *Object) {
 			return
 		case contentRange != "":
 			w.Header()["Content-Range"] = []string{contentRange}
-			w.Header().Del("Etag") // the tag of the object, not of this sentence
-			s.refuse(w, http.StatusRequestedRangeNotSatisfiable, "there is no such range in it")
+			s.refuseRange(w)
 			return
 		}
 	}
 	s.send(w, r, body, etag, media)
+}
+
+// refuseRange answers when a range begins beyond the end of an object.
+func (s *server) refuseRange(w http.ResponseWriter) {
+	w.Header().Del("Etag") // the tag of the object, not of this sentence
+	s.refuse(w, http.StatusRequestedRangeNotSatisfiable, "there is no such range in it")
 }
 
 // describeObject sets what a media object's answer says of it, and returns its
@@ -367,9 +372,21 @@ func (s *server) pool(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fail maps a window's errors to HTTP, in this one place.
+// fail answers with an error, or with none when the one who asked is gone: an
+// aborted answer is never cached.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
+		panic(http.ErrAbortHandler)
+	}
+	s.failed(w, err)
+}
+
+// failed maps a window's errors to HTTP, in this one place.
+func (s *server) failed(w http.ResponseWriter, err error) {
+	var bad badQuery
 	switch {
+	case errors.As(err, &bad):
+		s.refuse(w, http.StatusBadRequest, bad.Error())
 	case errors.Is(err, ErrNotFound):
 		s.refuse(w, http.StatusNotFound, "there is no such thing here, or not any more")
 	case errors.Is(err, ErrTooFar):
@@ -378,9 +395,6 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.refuse(w, http.StatusServiceUnavailable, "this can't be had at this moment, try again")
 	case errors.Is(err, ErrStalled):
 		s.refuse(w, http.StatusServiceUnavailable, "the stream stands still, try again")
-	case r.Context().Err() != nil || errors.Is(err, context.Canceled):
-		// The one who asked is gone; an aborted answer is never cached.
-		panic(http.ErrAbortHandler)
 	default:
 		// Without the path: an access prefix is a viewer's secret.
 		s.Logger.Error("answer a request", "err", err)

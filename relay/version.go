@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -27,6 +28,8 @@ type rendering struct {
 	text []byte
 	etag string
 	gzip func() []byte // of text, compressed for the first who asks
+
+	answers [listWays]atomic.Pointer[prepared] // by listGzip and listBlocking; nil until asked for
 }
 
 // newVersion reads text and returns it as a version. It keeps text.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,7 +32,8 @@ type Object struct {
 	Body     []byte
 	Duration time.Duration // 0 of an init segment
 
-	within bool // its bytes are a piece of a segment's, and counted there
+	within bool                     // its bytes are a piece of a segment's, and counted there
+	answer atomic.Pointer[prepared] // nil until asked for
 }
 
 // Window is the live window of one rendition: the newest list and all media

@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"context"
+	"strings"
+)
+
+// target is what a path that a lane answers leads to.
+type target struct {
+	index  *rendering // of a multivariant playlist, or nil
+	window *Window    // of a media playlist or of a media object
+	list   bool       // of window
+	name   MediaName  // of the object
+}
+
+// locate finds what a path leads to. False: the path is not one that a lane
+// knows, or there is nothing there.
+func (s *server) locate(path string) (t target, ok bool) {
+	path, ok = strings.CutPrefix(path, "/")
+	if !ok {
+		return t, false
+	}
+	first, rest, ok := strings.Cut(path, "/")
+	if ok && strings.HasPrefix(first, "~") {
+		first, rest, ok = strings.Cut(rest, "/")
+	}
+	if !ok || first == "" || first[0] == '~' {
+		return t, false
+	}
+	// A reserved name is never that of a stream in the store.
+	st := s.Store.Stream(first)
+	if st == nil {
+		return t, false
+	}
+	if rest == "index.m3u8" {
+		t.index = st.indexRendering()
+		return t, t.index != nil && s.Redirect == nil
+	}
+	rendition, file, ok := strings.Cut(rest, "/")
+	if !ok {
+		return t, false
+	}
+	if t.window = st.Window(rendition); t.window == nil {
+		return t, false
+	}
+	if t.list = file == "live.m3u8"; t.list {
+		return t, true
+	}
+	var err error
+	t.name, err = ParseMediaName(file)
+	return t, err == nil
+}
+
+// noWait is a context for those who take what is there and wait for nothing.
+var noWait = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// ask finds what a wish for a target leads to. An error of noWait means that
+// the request is to be held for what the directives name.
+func (t target) ask(query string, w *wish) (directives, outcome) {
+	if !t.list {
+		w.gzip = w.gzip && !t.media()
+		return directives{}, t.now(directives{})
+	}
+	d, err := plainQuery(query)
+	if err != nil {
+		return d, outcome{err: badQuery{err}}
+	}
+	o := t.now(d)
+	w.skip = d.skip
+	w.blocking = d.block && (o.version == nil || !o.version.Playlist.Ended)
+	return d, o
+}
+
+// badQuery is what is wrong with directives, in a sentence for who asked.
+type badQuery struct{ error }
+
+// plainQuery reads the directives of a query without an allocation where it
+// has nothing but names and values in their plain spelling.
+func plainQuery(query string) (directives, error) {
+	d := directives{part: -1}
+	if query == "" {
+		return d, nil
+	}
+	if len(query) > maxQueryBytes || strings.ContainsAny(query, "%+;") {
+		return parseDirectives(query)
+	}
+	var seen [3]bool
+	for rest := query; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		which := -1
+		ok := true
+		switch name {
+		case "_HLS_msn":
+			which = 0
+			d.msn, ok = parseDecimal(value)
+			d.block = true
+		case "_HLS_part":
+			which = 1
+			var part uint64
+			part, ok = parseDecimal(value)
+			ok = ok && part <= maxPart
+			d.part = int(part)
+		case "_HLS_skip":
+			which = 2
+			ok = value == "YES" || value == "v2"
+			d.skip = true
+		default:
+			continue
+		}
+		if !ok || seen[which] {
+			return parseDirectives(query) // which says what is wrong with it
+		}
+		seen[which] = true
+	}
+	if seen[1] && !seen[0] {
+		return parseDirectives(query)
+	}
+	return d, nil
+}
+
+// media tells whether it is a media object.
+func (t target) media() bool { return t.name.Kind != 0 }
+
+// wish is the way in which a viewer asked for something.
+type wish struct {
+	head      bool   // HEAD
+	gzip      bool   // of a list
+	skip      bool   // a delta
+	blocking  bool   // the list may be cached as one that was waited for
+	condition string // If-None-Match
+	ranges    string // Range
+}
+
+// keep makes the wish independent of the buffer that it was read from.
+func (w *wish) keep() {
+	w.condition, w.ranges = strings.Clone(w.condition), strings.Clone(w.ranges)
+}
+
+// outcome is what a request leads to, before it is cut to a viewer's wish:
+// one of a list, an object, an error.
+type outcome struct {
+	version *Version
+	index   *rendering
+	object  *Object
+	err     error
+}
+
+// now returns what is there at once. An error of noWait means that the request
+// is to be held.
+func (t target) now(d directives) outcome {
+	switch {
+	case t.index != nil:
+		return outcome{index: t.index}
+	case !t.list:
+		o, err := t.window.Media(noWait, t.name)
+		return outcome{object: o, err: err}
+	}
+	v := t.window.Version()
+	var err error
+	if d.block && v != nil && !v.Playlist.Ended {
+		v, err = t.window.Await(noWait, d.msn, d.part)
+	} else {
+		v, err = t.window.Newest()
+	}
+	return outcome{version: v, err: err}
+}
