@@ -154,7 +154,7 @@ func (n *node) Close() error {
 func (n *node) run(ctx context.Context, group *errgroup.Group, public http.Handler) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, n.viewers, newHTTPServer(public, n.log)) })
+	group.Go(func() error { return relay.Serve(ctx, n.viewers, newHTTPServer(public, n.log)) })
 	if n.api == nil {
 		return nil
 	}
