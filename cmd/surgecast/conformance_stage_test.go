@@ -307,7 +307,7 @@ func (a *askTransport) listsAsked() int {
 }
 
 // startRelayBelow starts the nth relay below the node before it.
-func (st *stage) startRelayBelow(ctx context.Context, i int) *relayNode {
+func (st *stage) startRelayBelow(ctx context.Context, i int) *storyRelayNode {
 	ask := &askTransport{}
 	if i > 0 {
 		ask.parent = strings.TrimPrefix(storyBase(storyRelay(i-1)), "http://")

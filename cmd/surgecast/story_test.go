@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ type story struct {
 
 	origin *originNode
 	asked  *askCounter
-	relays []*relayNode
+	relays []*storyRelayNode
 
 	tune func(*OriginConfig) // may be nil
 }
@@ -107,21 +108,35 @@ func (s *story) startOrigin(ctx context.Context) {
 	s.run(ctx, o.Run)
 }
 
-func (s *story) startRelay(ctx context.Context, i int) *relayNode {
+func (s *story) startRelay(ctx context.Context, i int) *storyRelayNode {
 	return s.startRelayWith(ctx, i, func(*relayNode) {})
 }
 
 // startRelayWith starts the ith relay after a last change to it.
-func (s *story) startRelayWith(ctx context.Context, i int, change func(*relayNode)) *relayNode {
+func (s *story) startRelayWith(ctx context.Context, i int, change func(*relayNode)) *storyRelayNode {
 	config := RelayConfig{NodeConfig: s.nodeConfig(), AuthorityPublicKey: PublicKey(s.key.Public().(ed25519.PublicKey))}
 	r, err := newRelayNode(ctx, &config, s.on(storyRelay(i)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	change(r)
-	s.relays = append(s.relays, r)
-	s.run(ctx, r.Run)
-	return r
+	ctx, stop := context.WithCancel(ctx)
+	one := &storyRelayNode{relayNode: r, stop: stop}
+	s.relays = append(s.relays, one)
+	s.run(ctx, func(ctx context.Context) error {
+		if err := r.Run(ctx); !one.killed.Load() {
+			return err
+		}
+		return nil
+	})
+	return one
+}
+
+// storyRelayNode is a relay that can be stopped before the others.
+type storyRelayNode struct {
+	*relayNode
+	stop   context.CancelFunc
+	killed atomic.Bool // it then ends with an error
 }
 
 func (s *story) run(ctx context.Context, run func(context.Context) error) {
@@ -205,7 +220,7 @@ func TestStoryOfAMinute(t *testing.T) {
 		var crowd sync.WaitGroup
 		all := make([]*storyWatcher, viewers)
 		for i := range all {
-			all[i] = newStoryWatcher(s, i, relays)
+			all[i] = newStoryWatcher(s, i, func() []string { return storyRelays(relays) })
 			crowd.Go(func() { all[i].watch(watching) })
 		}
 		time.Sleep(time.Until(began.Add(minute)))
@@ -217,7 +232,10 @@ func TestStoryOfAMinute(t *testing.T) {
 		s.checkEqual()
 		s.checkAsked(relays, viewers)
 		for _, w := range all {
-			w.check(minute - 4*time.Second)
+			w.check(minute-4*time.Second, storyLate)
+			if w.retries > 0 {
+				t.Errorf("viewer %d was not answered %d times", w.name, w.retries)
+			}
 		}
 		stopNodes()
 		s.end()
