@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,7 +302,26 @@ func TestMultivariant(t *testing.T) {
 	}
 }
 
+func TestMultivariantWithSounds(t *testing.T) {
+	text := MultivariantText([]Variant{
+		{Rendition: "main", Bandwidth: 900_000, AverageBandwidth: 700_000, Codecs: []string{"avc1.4d401e", "mp4a.40.2"}, Width: 640, Height: 360, FrameRate: 25},
+		{Rendition: "low", Bandwidth: 400_000, Codecs: []string{"avc1.4d401e", "mp4a.40.2"}},
+	},
+		Sound{Rendition: "audio-0", Name: "de", Language: "de", Channels: 2, Default: true},
+		Sound{Rendition: "audio-1", Name: "audio-1"})
+	golden(t, "sounds.m3u8", text)
+	renditions, err := ParseMultivariant(text)
+	if err != nil || !slices.Equal(renditions, []string{"main", "low", "audio-0", "audio-1"}) {
+		t.Error(renditions, err)
+	}
+	bad := strings.Replace(string(text), "audio-1/live", "../audio-1/live", 1)
+	if _, err := ParseMultivariant([]byte(bad)); !errors.Is(err, ErrMultivariant) {
+		t.Error(err)
+	}
+}
+
 func FuzzMultivariant(f *testing.F) {
+	f.Add(MultivariantText([]Variant{{Rendition: "main"}}, Sound{Rendition: "audio-0", Name: "audio-0"}))
 	f.Add(MultivariantText([]Variant{{Rendition: "main", Bandwidth: 900_000}}))
 	f.Fuzz(func(t *testing.T, text []byte) { _, _ = ParseMultivariant(text) })
 }

@@ -18,6 +18,10 @@ type Playlist struct {
 	Open Segment
 	// Hint is the part that comes next; the zero name when none will.
 	Hint MediaName
+	// DateRanges are what is said about dates; they stand before the segments.
+	DateRanges []DateRange
+	// Reports tell where the other renditions' lists end; they stand last.
+	Reports []RenditionReport
 	// Ended tells that nothing will be added any more.
 	Ended bool
 }
@@ -29,7 +33,7 @@ type Segment struct {
 	Duration        time.Duration
 	ProgramDateTime time.Time // of the first frame; zero when not known
 	Discontinuity   bool      // differs from the segment before
-	Gap             bool      // has no media; its URI is not to be loaded
+	Gap             bool      // lacks media, one part of it at least; its URI is not to be loaded
 	Parts           []Part    // only in the last 3 × TARGETDURATION of a list
 }
 
@@ -39,6 +43,25 @@ type Part struct {
 	Duration    time.Duration
 	Independent bool // holds a frame from which a decoder can start
 	Gap         bool
+}
+
+// RenditionReport says how far the list of another rendition has come.
+type RenditionReport struct {
+	URI      string // of that list, relative to this one
+	LastMSN  uint64 // media sequence number of its last part
+	LastPart int    // the last part's number; negative when not told
+}
+
+// Report returns what the other renditions' lists report of p, the list of the
+// given rendition; false while p has nothing.
+func (p *Playlist) Report(rendition string) (RenditionReport, bool) {
+	r := RenditionReport{URI: "../" + liveURI(rendition), LastMSN: p.OpenSequence(), LastPart: len(p.Open.Parts) - 1}
+	if n := len(p.Segments); r.LastPart < 0 && n > 0 {
+		r.LastMSN, r.LastPart = r.LastMSN-1, len(p.Segments[n-1].Parts)-1
+	} else if r.LastPart < 0 {
+		return r, false
+	}
+	return r, true
 }
 
 // OpenSequence returns the media sequence number of the open segment.

@@ -35,6 +35,7 @@ func ParsePlaylist(text []byte) (*Playlist, error) {
 // begins.
 type layout struct {
 	segments []int
+	ranges   [][2]int // DATERANGE lines that do not stand before the segments
 }
 
 func parsePlaylist(text []byte) (*Playlist, layout, error) {
@@ -89,6 +90,9 @@ func (s *scanner) line(line string, offset, next int) error {
 		return s.uri(line, next)
 	}
 	name, value, _ := strings.Cut(line, ":")
+	if name == "#EXT-X-DATERANGE" {
+		return s.dateRange(value, offset, next)
+	}
 	if isHeader, err := s.header(name, value); isHeader {
 		if err == nil && s.inSegment {
 			err = fmt.Errorf("%s after the first segment", name)
@@ -167,11 +171,10 @@ func (s *scanner) segmentTag(name, value string) error {
 			return fmt.Errorf("map %q: %w", clip(uri), ErrMediaName)
 		}
 	case "#EXT-X-PROGRAM-DATE-TIME":
-		t, err := time.Parse(time.RFC3339Nano, value)
-		if err != nil || t.Year() < 1970 || t.Year() > 9000 {
-			return fmt.Errorf("date %q: want RFC 3339", clip(value))
+		var err error
+		if open.ProgramDateTime, err = dateTime(value); err != nil {
+			return err
 		}
-		open.ProgramDateTime = t.UTC()
 	case "#EXT-X-PART":
 		if err := s.part(value); err != nil {
 			return err
@@ -193,7 +196,7 @@ func (s *scanner) segmentTag(name, value string) error {
 	case "#EXT-X-SKIP":
 		return errors.New("a delta where a full list was asked for")
 	case "#EXT-X-RENDITION-REPORT":
-		return nil
+		return s.report(value)
 	default:
 		return nil // a comment, or a tag of a newer version
 	}
@@ -250,6 +253,49 @@ func (s *scanner) hint(value string) error {
 	}
 	if s.list.Hint, err = ParseMediaName(uri); err != nil || s.list.Hint.Kind != PartMedia {
 		return fmt.Errorf("hint %q: %w", clip(uri), ErrMediaName)
+	}
+	return nil
+}
+
+// report reads what is said of another rendition. It belongs to the foot of
+// the list, whatever stands behind it.
+func (s *scanner) report(value string) error {
+	if len(s.list.Reports) >= maxVariants {
+		return fmt.Errorf("more than %d rendition reports", maxVariants)
+	}
+	r := RenditionReport{LastPart: -1}
+	err := eachAttribute(value, func(k, v string) (err error) {
+		switch k {
+		case "URI":
+			r.URI = unquote(v)
+		case "LAST-MSN":
+			r.LastMSN, err = decimal(v)
+		case "LAST-PART":
+			var part uint64
+			part, err = decimal(v)
+			r.LastPart = int(min(part, maxPart))
+		}
+		return err
+	})
+	s.list.Reports = append(s.list.Reports, r)
+	return err
+}
+
+// dateRange reads a DATERANGE. Our origins write it before the segments; where
+// it stands among them, a delta must not lose it with the segments around it.
+func (s *scanner) dateRange(value string, offset, next int) error {
+	if len(s.list.DateRanges) >= maxDateRanges {
+		return fmt.Errorf("more than %d date ranges", maxDateRanges)
+	}
+	d, err := parseDateRange(value)
+	if err != nil {
+		return err
+	}
+	s.list.DateRanges = append(s.list.DateRanges, d)
+	if s.inSegment {
+		s.layout.ranges = append(s.layout.ranges, [2]int{offset, next})
+	} else {
+		s.layout.segments[0] = next
 	}
 	return nil
 }

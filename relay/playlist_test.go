@@ -48,6 +48,14 @@ func sample() *Playlist {
 	f.list.Segments[5].Gap = true
 	f.list.Segments[6].Duration = 1000999 * time.Microsecond
 	f.list.DiscontinuitySequence = 2
+	for i, d := range []time.Duration{1500 * time.Millisecond, -1} {
+		r, err := NewDateRange([]string{"act 1", "act 2"}[i], birth.Add(time.Duration(i)*10*time.Second), d, `CLASS="org.example.act"`)
+		if err != nil {
+			panic(err)
+		}
+		f.list.DateRanges = append(f.list.DateRanges, r)
+	}
+	f.list.Reports = []RenditionReport{{URI: "../audio-0/live.m3u8", LastMSN: 1017, LastPart: 1}, {URI: "../audio-1/live.m3u8", LastMSN: 1016, LastPart: 4}}
 	return &f.list
 }
 
@@ -69,10 +77,58 @@ func TestPlaylistText(t *testing.T) {
 	golden(t, "delta.m3u8", v.delta().text)
 }
 
+// A delta keeps a date range that stands among the segments it skips.
+func TestDeltaKeepsDateRanges(t *testing.T) {
+	text := string(sample().AppendText(nil))
+	line := "#EXT-X-DATERANGE:ID=\"between\",START-DATE=\"2026-03-01T20:00:01.000Z\"\n"
+	text = strings.Replace(text, "0000000a/1001.m4s\n", "0000000a/1001.m4s\n"+line, 1)
+	v, err := newVersion([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	delta := string(v.delta().text)
+	if !strings.Contains(delta, line) || strings.Count(delta, "#EXT-X-DATERANGE") != 3 || strings.Contains(delta, "1001.m4s") {
+		t.Error(delta)
+	}
+}
+
+func TestDateRanges(t *testing.T) {
+	r, err := NewDateRange("act 1", birth, 90*time.Second, `X-ACT=1,X-TITLE="one, two"`)
+	if err != nil || !r.End.Equal(birth.Add(90*time.Second)) ||
+		r.Attributes != `ID="act 1",START-DATE="2026-03-01T20:00:00.000Z",DURATION=90.0,X-ACT=1,X-TITLE="one, two"` {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := NewDateRange("open", birth, -1, ""); err != nil || !r.End.IsZero() {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, bad := range [][2]string{{"", ""}, {"a\"b", ""}, {"a\nb", ""}, {"a", "X=\"1"}, {"a", "X=1\n#EXT-X-ENDLIST"}, {"a", "nonsense"}} {
+		if _, err := NewDateRange(bad[0], birth, 0, bad[1]); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+	if d, err := parseDateRange(`ID="a",END-DATE="2026-03-01T20:00:00Z"`); err != nil || !d.End.Equal(birth) || !d.Start.IsZero() {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestReport(t *testing.T) {
+	p := sample()
+	if r, ok := p.Report("main"); !ok || r != (RenditionReport{"../main/live.m3u8", 1017, 1}) {
+		t.Errorf("%+v, %v", r, ok)
+	}
+	p.Open.Parts = nil
+	if r, ok := p.Report("main"); !ok || r != (RenditionReport{"../main/live.m3u8", 1016, 4}) {
+		t.Errorf("at the start of a segment: %+v, %v", r, ok)
+	}
+	if _, ok := (&Playlist{}).Report("main"); ok {
+		t.Error("a report of an empty list")
+	}
+}
+
 func TestEndedPlaylistHasNoHint(t *testing.T) {
 	p := sample()
 	p.Ended = true
-	if text := string(p.AppendText(nil)); strings.Contains(text, "HINT") || !strings.HasSuffix(text, "#EXT-X-ENDLIST\n") {
+	if text := string(p.AppendText(nil)); strings.Contains(text, "HINT") || strings.Contains(text, "REPORT") || !strings.HasSuffix(text, "#EXT-X-ENDLIST\n") {
 		t.Error(text[len(text)-200:])
 	}
 }
@@ -116,6 +172,9 @@ func TestBadPlaylists(t *testing.T) {
 		"an open quote":       strings.Replace(good, "init-0.mp4\"", "init-0.mp4", 1),
 		"a map of media":      strings.Replace(good, "init-0.mp4", "1.m4s", 1),
 		"a header too late":   good + "#EXT-X-MEDIA-SEQUENCE:5\n",
+		"a range without id":  strings.Replace(good, `ID="act 1",`, "", 1),
+		"a bad range date":    strings.Replace(good, `START-DATE="2026-`, `START-DATE="26-`, 1),
+		"a bad report":        strings.Replace(good, "LAST-MSN=1017", "LAST-MSN=x", 1),
 		"a bad date":          strings.Replace(good, "DATE-TIME:2026-", "DATE-TIME:26-", 1),
 		"text after the end":  good + "#EXT-X-ENDLIST\n#EXT-X-GAP\n",
 		"too long":            good + strings.Repeat("#\n", maxPlaylistBytes/2),

@@ -30,6 +30,11 @@ func (p *Playlist) AppendText(b []byte) []byte {
 	b = append(b, "\n#EXT-X-DISCONTINUITY-SEQUENCE:"...)
 	b = strconv.AppendUint(b, p.DiscontinuitySequence, 10)
 	b = append(b, '\n')
+	for i := range p.DateRanges {
+		b = append(b, "#EXT-X-DATERANGE:"...)
+		b = append(b, p.DateRanges[i].Attributes...)
+		b = append(b, '\n')
+	}
 
 	var inForce MediaName
 	for i := range p.Segments {
@@ -42,18 +47,33 @@ func (p *Playlist) AppendText(b []byte) []byte {
 		b = append(b, s.Name.String()...)
 		b = append(b, '\n')
 	}
-	if len(p.Open.Parts) > 0 {
-		b = p.Open.appendTags(b, inForce)
-	}
 	if p.Ended {
 		return append(b, "#EXT-X-ENDLIST\n"...)
+	}
+	if len(p.Open.Parts) > 0 {
+		b = p.Open.appendTags(b, inForce)
 	}
 	if p.Hint.Kind == PartMedia {
 		b = append(b, `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`...)
 		b = append(b, p.Hint.String()...)
 		b = append(b, "\"\n"...)
 	}
+	for i := range p.Reports {
+		b = p.Reports[i].appendTag(b)
+	}
 	return b
+}
+
+func (r *RenditionReport) appendTag(b []byte) []byte {
+	b = append(b, `#EXT-X-RENDITION-REPORT:URI="`...)
+	b = append(b, r.URI...)
+	b = append(b, `",LAST-MSN=`...)
+	b = strconv.AppendUint(b, r.LastMSN, 10)
+	if r.LastPart >= 0 {
+		b = append(b, ",LAST-PART="...)
+		b = strconv.AppendInt(b, int64(r.LastPart), 10)
+	}
+	return append(b, '\n')
 }
 
 // appendTags appends what stands before a segment's EXTINF. DISCONTINUITY, MAP

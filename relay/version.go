@@ -54,7 +54,8 @@ func newRendering(text []byte) *rendering {
 
 // renderDelta cuts the playlist delta update: what is farther from the end
 // than CAN-SKIP-UNTIL becomes one EXT-X-SKIP, all else stays to the letter.
-// The MAP in force is said again, for clients that keep no state.
+// The MAP in force is said again, for clients that keep no state; DATERANGEs all
+// stay, as SERVER-CONTROL offers no more (see docs/decisions.md).
 func (v *Version) renderDelta() *rendering {
 	skipped := v.Playlist.skippable()
 	if skipped == 0 {
@@ -64,6 +65,11 @@ func (v *Version) renderDelta() *rendering {
 	var b bytes.Buffer
 	b.Write(v.Text[:starts[0]])
 	b.WriteString("#EXT-X-SKIP:SKIPPED-SEGMENTS=" + strconv.Itoa(skipped) + "\n")
+	for _, r := range v.layout.ranges {
+		if r[0] < starts[skipped] {
+			b.Write(v.Text[r[0]:r[1]])
+		}
+	}
 	rest := v.Text[starts[skipped]:]
 	first := v.Playlist.Open
 	end := len(rest)
