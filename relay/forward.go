@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 )
@@ -15,6 +16,8 @@ func (s *server) relayOn(w http.ResponseWriter, r *http.Request, window *Window,
 	}
 	o, in, err := window.arriving(r.Context(), name)
 	switch {
+	case errors.Is(err, ErrNotFound):
+		return false // it may be found farther back
 	case err != nil:
 		s.fail(w, r, err)
 	case o != nil:
