@@ -73,6 +73,7 @@ func onStageOf(window time.Duration, act func(t *testing.T, st *stage)) func(*te
 // all.
 func newStage(t *testing.T, source *origintest.Source, window time.Duration) (st *stage, end func()) {
 	st = &stage{story: newStory(t), source: source, times: map[mediaPosition]time.Time{}}
+	st.bare = true
 	st.tune = func(c *OriginConfig) { c.Window = Duration(window) }
 	nodes, stop := context.WithCancel(t.Context())
 	st.startOrigin(nodes)
@@ -278,8 +279,7 @@ func (s *seat) list(query string) (*listing, answer) {
 
 // askTransport counts what a node asks of others.
 type askTransport struct {
-	next   http.RoundTripper
-	parent string // host:port that is asked, instead of the origin, for all but the control channel; or ""
+	next http.RoundTripper
 
 	mu    sync.Mutex
 	lists int // media playlists asked for
@@ -290,10 +290,6 @@ func (a *askTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		a.mu.Lock()
 		a.lists++
 		a.mu.Unlock()
-	}
-	if a.parent != "" && r.URL.Path != relay.ControlPath && strings.HasPrefix(r.URL.Host, storyOrigin()+":") {
-		r = r.Clone(r.Context())
-		r.URL.Host, r.Host = a.parent, a.parent
 	}
 	return a.next.RoundTrip(r)
 }
@@ -308,13 +304,14 @@ func (a *askTransport) listsAsked() int {
 
 // startRelayBelow starts the nth relay below the node before it.
 func (st *stage) startRelayBelow(ctx context.Context, i int) *storyRelayNode {
-	ask := &askTransport{}
+	var parents []BaseURL
 	if i > 0 {
-		ask.parent = strings.TrimPrefix(storyBase(storyRelay(i-1)), "http://")
+		parents = append(parents, BaseURL(storyBase(storyRelay(i-1))))
 	}
+	ask := &askTransport{}
 	st.upstream[i] = ask
 	return st.startRelayWith(ctx, i, func(r *relayNode) {
 		ask.next = r.client.Transport
 		r.client.Transport = ask
-	})
+	}, parents...)
 }

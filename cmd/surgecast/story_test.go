@@ -40,6 +40,7 @@ type story struct {
 	relays []*storyRelayNode
 
 	tune func(*OriginConfig) // may be nil
+	bare bool                // the origin's requests are not counted: its own delivery is under test
 }
 
 // Where the nodes of a story are: the origin at .1, relays from .11, viewers
@@ -103,8 +104,11 @@ func (s *story) startOrigin(ctx context.Context) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.origin, s.asked = o, &askCounter{next: o.public, counts: map[string]int{}}
-	o.public = s.asked
+	s.origin = o
+	if !s.bare {
+		s.asked = &askCounter{next: o.public, counts: map[string]int{}}
+		o.public = s.asked
+	}
 	s.run(ctx, o.Run)
 }
 
@@ -112,9 +116,10 @@ func (s *story) startRelay(ctx context.Context, i int) *storyRelayNode {
 	return s.startRelayWith(ctx, i, func(*relayNode) {})
 }
 
-// startRelayWith starts the ith relay after a last change to it.
-func (s *story) startRelayWith(ctx context.Context, i int, change func(*relayNode)) *storyRelayNode {
-	config := RelayConfig{NodeConfig: s.nodeConfig(), AuthorityPublicKey: PublicKey(s.key.Public().(ed25519.PublicKey))}
+// startRelayWith starts the ith relay below the parents, or below the origin,
+// after a last change to it.
+func (s *story) startRelayWith(ctx context.Context, i int, change func(*relayNode), parents ...BaseURL) *storyRelayNode {
+	config := RelayConfig{NodeConfig: s.nodeConfig(), AuthorityPublicKey: PublicKey(s.key.Public().(ed25519.PublicKey)), Parents: parents}
 	r, err := newRelayNode(ctx, &config, s.on(storyRelay(i)))
 	if err != nil {
 		s.t.Fatal(err)
