@@ -38,12 +38,14 @@ type benchmark struct {
 var benchmarks = []benchmark{
 	{"nginx", versusNginx},
 	{"blocked", blocked},
+	{"latency", latency},
 	{"viewers-500", watchHundreds},
 	{"viewers-2000", watchThousands},
 }
 
 // subcommands are the loads, by name.
 var subcommands = map[string]func(ctx context.Context, arguments []string) error{
+	"added":  addedCommand,
 	"hammer": hammer,
 	"held":   heldCommand,
 	"swarm":  swarmCommand,

@@ -16,7 +16,6 @@ import (
 type child struct {
 	command *exec.Cmd
 	lines   *bufio.Scanner
-	errors  *os.File
 }
 
 // startChild starts a load on a core.

@@ -31,10 +31,10 @@ type nginx struct {
 	worker int // its process id
 }
 
-// startNginx starts it in a folder of its own below dir.
-func startNginx(ctx context.Context, dir string) (*nginx, error) {
+// newNginx makes its folder below dir.
+func newNginx(dir string) (*nginx, error) {
 	n := &nginx{dir: filepath.Join(dir, "nginx")}
-	// A worker that is not root's reads these.
+	// Its worker runs as a user of its own, and reads these.
 	for _, folder := range []string{dir, n.dir, filepath.Join(n.dir, "root")} {
 		if err := errors.Join(os.MkdirAll(folder, 0o755), os.Chmod(folder, 0o755)); err != nil {
 			return nil, err
@@ -43,10 +43,16 @@ func startNginx(ctx context.Context, dir string) (*nginx, error) {
 	if err := os.WriteFile(filepath.Join(n.dir, "nginx.conf"), nginxConfig, 0o644); err != nil {
 		return nil, err
 	}
-	if _, err := newCredentials(n.dir); err != nil {
+	_, err := newCredentials(n.dir)
+	return n, err
+}
+
+// startNginx starts it, and waits for its worker.
+func startNginx(ctx context.Context, dir string) (*nginx, error) {
+	n, err := newNginx(dir)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if n.process, err = startProcess(dir, "nginx", serverCore, "nginx", "-p", n.dir, "-c", "nginx.conf"); err != nil {
 		return nil, err
 	}

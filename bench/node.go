@@ -23,15 +23,15 @@ type node struct {
 	}
 }
 
-// startNode starts a node and waits until its private API can be asked.
-func startNode(ctx context.Context, dir, binary, role, address string, on core) (*node, error) {
-	p, err := startProcess(dir, role, on, binary, role, "--config", filepath.Join(dir, role+".yaml"), "--address", address)
+// startNode starts a node, whose configuration is NAME.yaml, and waits until its private API can be asked.
+func startNode(ctx context.Context, dir, binary, role, address, name string, on core) (*node, error) {
+	p, err := startProcess(dir, name, on, binary, role, "--config", filepath.Join(dir, name+".yaml"), "--address", address)
 	if err != nil {
 		return nil, err
 	}
 	n := &node{process: p}
 	file := filepath.Join(dir, "state", address, "api.json")
-	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("%s did not come up: see %s", role, p.log))
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("%s did not come up: see %s", name, p.log))
 	defer cancel()
 	for {
 		text, err := os.ReadFile(file)

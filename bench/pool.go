@@ -18,6 +18,7 @@ import (
 const (
 	originHost = "127.0.0.1"
 	relayHost  = "127.0.0.2"
+	secondHost = "127.0.0.3"
 	viewerPort = "18080"
 	securePort = "18443"
 	rtspPort   = "18554"
@@ -38,6 +39,7 @@ type poolSpec struct {
 	streams []streamSpec
 	window  time.Duration
 	relayOn core
+	chain   bool // a second relay, filled by the first
 }
 
 // streamSpec is a stream and the film that is pushed to it.
@@ -51,6 +53,7 @@ type streamSpec struct {
 type pool struct {
 	dir           string
 	origin, relay *node
+	second        *node // a relay that is filled by the relay; nil where there is no such thing
 	feeds         []*process
 	tls           *credentials // nil when the relay has no TLS
 	bearer        string       // lets us ask the origin as a node of the pool
@@ -77,16 +80,37 @@ func (p *pool) start(ctx context.Context, binary string, spec poolSpec) (err err
 	if err := p.configure(spec); err != nil {
 		return err
 	}
-	if p.origin, err = startNode(ctx, p.dir, binary, "origin", originHost, loadCore); err != nil {
+	if p.origin, err = startNode(ctx, p.dir, binary, "origin", originHost, "origin", loadCore); err != nil {
 		return err
 	}
 	if err := p.feed(spec); err != nil {
 		return err
 	}
-	if p.relay, err = startNode(ctx, p.dir, binary, "relay", relayHost, spec.relayOn); err != nil {
+	if p.relay, err = startNode(ctx, p.dir, binary, "relay", relayHost, "relay", spec.relayOn); err != nil {
+		return err
+	}
+	if err := p.startSecond(ctx, binary, spec); err != nil {
 		return err
 	}
 	return p.awaitWindow(ctx, spec)
+}
+
+// startSecond starts a relay of the relay, if that is asked for.
+func (p *pool) startSecond(ctx context.Context, binary string, spec poolSpec) (err error) {
+	if !spec.chain {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(p.dir, "relay.yaml"))
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(p.dir, "second.yaml")
+	second := set(string(text), []setting{{"parents", fmt.Sprintf("[%s:%s]", relayHost, viewerPort)}})
+	if err := os.WriteFile(file, []byte(second), 0o600); err != nil {
+		return err
+	}
+	p.second, err = startNode(ctx, p.dir, binary, "relay", secondHost, "second", loadCore)
+	return err
 }
 
 // configure gives the samples the bench's ports, window and streams.
@@ -141,13 +165,23 @@ func (p *pool) awaitWindow(ctx context.Context, spec poolSpec) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, errors.New("no stream came up: look at the logs in "+p.dir))
 	defer cancel()
 	for _, s := range spec.streams {
-		for !isThere(ctx, relayURL+"/"+s.name+"/main/live.m3u8") {
-			if err := errors.Join(p.alive(), pause(ctx, 100*time.Millisecond)); err != nil {
-				return err
+		for _, base := range p.relays() {
+			for !isThere(ctx, base+"/"+s.name+"/main/live.m3u8") {
+				if err := errors.Join(p.alive(), pause(ctx, 100*time.Millisecond)); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return pause(ctx, min(spec.window+2*time.Second, 20*time.Second))
+}
+
+// relays that were started.
+func (p *pool) relays() []string {
+	if p.second == nil {
+		return []string{relayURL}
+	}
+	return []string{relayURL, secondURL}
 }
 
 // isThere tells whether a URL is answered with 200.
@@ -170,7 +204,7 @@ func (p *pool) alive() error {
 	for _, feed := range p.feeds {
 		err = errors.Join(err, feed.alive())
 	}
-	return errors.Join(err, p.origin.alive(), p.relay.alive())
+	return errors.Join(err, p.origin.alive(), p.relay.alive(), p.second.alive())
 }
 
 // stop ends all and removes the folder.
@@ -178,6 +212,7 @@ func (p *pool) stop() error {
 	for _, feed := range p.feeds {
 		feed.end()
 	}
+	p.second.stop()
 	p.relay.stop()
 	p.origin.stop()
 	return os.RemoveAll(p.dir)
@@ -194,8 +229,9 @@ func bearer(file string) (string, error) {
 	return "Bearer " + hex.EncodeToString(key), err
 }
 
-// relayURL is where viewers without TLS ask.
+// Where viewers ask.
 const (
+	secondURL      = "http://" + secondHost + ":" + viewerPort
 	originURL      = "http://" + originHost + ":" + viewerPort
 	relayURL       = "http://" + relayHost + ":" + viewerPort
 	secureRelayURL = "https://" + relayHost + ":" + securePort

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"compress/gzip"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// stream is a live stream of empty parts, 50 ms each, on the wall clock.
+type stream struct {
+	began time.Time
+	mu    sync.Mutex
+	asked map[string]int
+}
+
+const (
+	streamPart   = 50 * time.Millisecond
+	streamParts  = 4 // a segment
+	streamHeader = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:1\n" +
+		"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=0.15\n#EXT-X-PART-INF:PART-TARGET=0.05\n#EXT-X-MAP:URI=\"init.mp4\"\n"
+)
+
+// ServeHTTP is of http.Handler.
+func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.asked[r.URL.Path]++
+	s.mu.Unlock()
+	var body string
+	switch {
+	case r.URL.Path == "/t/index.m3u8":
+		body = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nmain/live.m3u8\n"
+	case r.URL.Path == "/t/main/live.m3u8":
+		want := 0
+		if query := r.URL.Query(); query.Has("_HLS_msn") {
+			var msn, part int
+			_, _ = fmt.Sscan(query.Get("_HLS_msn"), &msn)
+			_, _ = fmt.Sscan(query.Get("_HLS_part"), &part)
+			want = msn*streamParts + part + 1
+		}
+		time.Sleep(time.Until(s.began.Add(time.Duration(want) * streamPart)))
+		body = s.list(max(want, int(time.Since(s.began)/streamPart)))
+	}
+	w.Header().Set("ETag", fmt.Sprintf("%q", body))
+	w.Header().Set("Content-Encoding", "gzip")
+	var packed strings.Builder
+	zip := gzip.NewWriter(&packed)
+	_, _ = zip.Write([]byte(body))
+	_ = zip.Close()
+	w.Header().Set("Content-Length", fmt.Sprint(packed.Len()))
+	_, _ = w.Write([]byte(packed.String()))
+}
+
+// list has all parts of the last segments.
+func (s *stream) list(parts int) string {
+	var b strings.Builder
+	first := max(0, parts/streamParts-5)
+	fmt.Fprintf(&b, "%s#EXT-X-MEDIA-SEQUENCE:%d\n", streamHeader, first)
+	for n := first * streamParts; n < parts; n++ {
+		if n%streamParts == 0 {
+			fmt.Fprintf(&b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", s.began.Add(time.Duration(n)*streamPart).UTC().Format("2006-01-02T15:04:05.000Z"))
+		}
+		fmt.Fprintf(&b, "#EXT-X-PART:DURATION=0.05,URI=\"%d.%d.m4s\",INDEPENDENT=YES\n", n/streamParts, n%streamParts)
+		if n%streamParts == streamParts-1 {
+			fmt.Fprintf(&b, "#EXTINF:0.2,\n%d.m4s\n", n/streamParts)
+		}
+	}
+	return b.String()
+}
+
+// Viewers in cleartext and over TLS see each part once, without a stall.
+func TestSwarm(t *testing.T) {
+	for _, over := range []protocol{plain, secured, h2} {
+		t.Run(string(over), func(t *testing.T) {
+			s := &stream{began: time.Now().Add(-2 * time.Second), asked: map[string]int{}}
+			server := httptest.NewUnstartedServer(s)
+			server.EnableHTTP2 = true
+			if over == plain {
+				server.Start()
+			} else {
+				server.StartTLS()
+			}
+			defer server.Close()
+			tally := runSwarm(t, server, over)
+			if len(tally.join) != 3 || len(tally.faults) > 0 || tally.skipped+tally.stale > 0 {
+				t.Errorf("%d joined, faults %v, %d skipped, %d stale", len(tally.join), tally.faults, tally.skipped, tally.stale)
+			}
+			if floor := tally.receipt.quantile(0); floor < streamPart-time.Millisecond {
+				t.Errorf("a part came %v after its start, before it was whole", floor)
+			}
+			for path, times := range s.asked {
+				if strings.HasSuffix(path, ".m4s") && times > 3 {
+					t.Errorf("%s was loaded %d times by 3 viewers", path, times)
+				}
+			}
+		})
+	}
+}
+
+func runSwarm(t *testing.T, server *httptest.Server, over protocol) *tally {
+	t.Helper()
+	address := netip.MustParseAddrPort(server.Listener.Addr().(*net.TCPAddr).String())
+	s := &swarm{target: target{over != plain, address, "/t/index.m3u8"}, over: over, tally: newTally(), lists: map[string]*media{}}
+	var err error
+	if s.loop, err = newLoop(address.String()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.loop.stop()
+	var viewers []*viewer
+	for n := range 3 {
+		v := &viewer{swarm: s, n: n}
+		viewers = append(viewers, v)
+		v.join()
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	err = s.loop.run(t.Context(), func() bool { return len(s.tally.receipt) >= 30 || time.Now().After(deadline) })
+	if err != nil || len(s.tally.receipt) < 30 {
+		t.Fatalf("%d parts received, %v, faults %v", len(s.tally.receipt), err, s.tally.faults)
+	}
+	for _, v := range viewers {
+		v.lists.close()
+		v.parts.close()
+	}
+	return s.tally
+}
