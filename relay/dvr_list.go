@@ -190,7 +190,7 @@ func (b *longBuilder) version() *longList {
 		l.take(s)
 		// Dates are slewed by a millisecond a segment at most: one in ten is as
 		// good as all, and halves the list.
-		dated := i == 0 || s.Discontinuity || b.segments[i-1].Gap || s.Name.Number%10 == 0
+		dated := i == 0 || s.Discontinuity || s.Gap != b.segments[i-1].Gap || s.Name.Number%10 == 0
 		text = s.appendLong(text, inForce, dated)
 		inForce = s.Map
 	}

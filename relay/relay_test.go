@@ -20,6 +20,7 @@ type feed struct {
 	window *Window
 	list   Playlist
 	epoch  Epoch
+	pad    []byte // makes each part longer
 }
 
 const (
@@ -57,7 +58,7 @@ func (f *feed) render() []byte {
 	l := &f.list
 	msn, n := l.OpenSequence(), len(l.Open.Parts)
 	name := MediaName{Kind: PartMedia, Epoch: f.epoch, Number: msn, Part: n}
-	f.window.Put(name, []byte(name.String()+";"), feedPart)
+	f.window.Put(name, append([]byte(name.String()+";"), f.pad...), feedPart)
 	l.Open.Parts = append(l.Open.Parts, Part{Name: name, Duration: feedPart, Independent: n == 0})
 	if n+1 == feedParts {
 		closed := l.Open
