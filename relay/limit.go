@@ -123,28 +123,35 @@ func (g *Gate) Snapshot() GateSnapshot {
 // admit gives a connection a seat, or nil when there is none for it.
 func (g *Gate) admit(conn net.Conn) *seat {
 	address := remoteAddress(conn)
-	node := g.Node != nil && g.Node(address)
 	s := &seat{gate: g, conn: conn}
-	if !node && !address.IsLoopback() {
+	if !address.IsLoopback() {
 		s.address, s.counted = g.hash(address), true
 	}
 	if g.crowded() {
 		g.purge()
 	}
+	if g.take(s, false) || g.Node != nil && g.Node(address) && g.take(s, true) {
+		return s
+	}
+	return nil
+}
+
+// take takes a seat if one is free for this connection; a node may have the
+// last ones too, however many come from its address.
+func (g *Gate) take(s *seat, node bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	limit := g.total
-	if !node {
-		limit -= g.forNodes
+	if free := g.total - len(g.seats); free <= 0 || !node && free <= g.forNodes {
+		return false
 	}
-	if len(g.seats) >= limit || s.counted && g.byAddress[s.address] >= g.PerAddress {
-		return nil
+	if !node && s.counted && g.byAddress[s.address] >= g.PerAddress {
+		return false
 	}
 	g.seats[s] = struct{}{}
 	if s.counted {
 		g.byAddress[s.address]++
 	}
-	return s
+	return true
 }
 
 // leave gives a seat back.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"surgecast/relay"
 )
 
 // The ports that a node uses unless told otherwise.
@@ -64,6 +66,12 @@ type NodeConfig struct {
 	// asked the pool to send viewers elsewhere. Default 2s.
 	Drain Duration `yaml:"drain"`
 
+	// TLS is where viewers are served by HTTPS. Default off: it needs files.
+	TLS TLSConfig `yaml:"tls"`
+
+	// Limits bound the connections.
+	Limits LimitsConfig `yaml:"limits"`
+
 	// Log is how the node tells what happens, on standard error.
 	Log LogConfig `yaml:"log"`
 
@@ -101,6 +109,8 @@ func defaultNodeConfig() NodeConfig {
 		Pool:     "surgecast",
 		Ports:    PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
 		DVRBytes: 10e9,
+		TLS:      TLSConfig{Port: defaultTLSPort},
+		Limits:   LimitsConfig{Connections: relay.DefaultConnections, PerAddress: relay.DefaultPerAddress},
 		Drain:    Duration(2 * time.Second),
 		Log:      LogConfig{Level: LogLevel(slog.LevelInfo), Format: "text"},
 	}
@@ -133,6 +143,9 @@ func (c *NodeConfig) complete(d *document) error {
 	}
 	if time.Duration(c.Drain) > maxDrain {
 		return d.at(place("drain"), "drain: %v is too long: write at most 1h", time.Duration(c.Drain))
+	}
+	if err := c.TLS.complete(d, c.Ports); err != nil {
+		return err
 	}
 	var err error
 	c.PoolSecret, err = d.secret(place("pool_secret_file"), c.PoolSecretFile, "the pool's secret")

@@ -91,10 +91,10 @@ func TestSamplesAreComplete(t *testing.T) {
 	}
 	defaults := defaultOriginConfig()
 	if o.Ports != defaults.Ports || o.RTSP != defaults.RTSP || o.Window != defaults.Window || o.DVRBytes != defaults.DVRBytes || o.Drain != defaults.Drain ||
-		o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
+		o.TLS != defaults.TLS || o.Limits != defaults.Limits || o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
 		t.Errorf("origin.yaml shows other defaults than the code has: %+v", o)
 	}
-	if r.Ports != defaults.Ports || r.DVRBytes != defaults.DVRBytes || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
+	if r.Ports != defaults.Ports || r.TLS != defaults.TLS || r.Limits != defaults.Limits || r.DVRBytes != defaults.DVRBytes || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
 		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
 	}
 }
@@ -169,11 +169,11 @@ func TestBadConfigs(t *testing.T) {
 		},
 		{
 			"a key like no other", "relay", "pool: surgecast", "wibblefrotz: 1", "",
-			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, log, parents, pool, pool_secret_file, ports, seeds, zone`,
+			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, parents, pool, pool_secret_file, ports, seeds, tls, zone`,
 		},
 		{
 			"the origin's key on a relay", "relay", "pool: surgecast", "rtsp: {port: 1}", "",
-			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, log, parents, pool, pool_secret_file, ports, seeds, zone`,
+			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, parents, pool, pool_secret_file, ports, seeds, tls, zone`,
 		},
 		{
 			"key twice", "origin", "drain: 2s", "window: 30s", "",

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/hashicorp/memberlist"
-	"golang.org/x/sync/errgroup"
+
+	"surgecast/relay"
 )
 
 // environment is the network that a node lives in. A test gives an in-memory
@@ -19,6 +22,9 @@ type environment struct {
 
 	// Transport carries gossip from and to the address; nil for real sockets.
 	Transport func(bind string) (memberlist.Transport, error)
+
+	// Kernel is /proc/sys, to give advice on its settings; nil for none.
+	Kernel fs.FS
 }
 
 // connectBound is how long a node waits for a connection to another one: a
@@ -30,6 +36,7 @@ func realEnvironment() environment {
 	return environment{
 		Listen: (&net.ListenConfig{}).Listen,
 		Dial:   (&net.Dialer{}).DialContext,
+		Kernel: os.DirFS("/proc/sys"),
 	}
 }
 
@@ -66,15 +73,14 @@ const (
 	headerBound = 5 * time.Second
 	idleBound   = 75 * time.Second // above the 60 s after which browsers give up idle connections themselves
 	headerBytes = 16 << 10
-
-	// closeBound is how long requests that run at the end may still take.
-	closeBound = time.Second
 )
 
-// newHTTPServer serves HTTP/1.1 and, without TLS, HTTP/2 by prior knowledge.
+// newHTTPServer serves HTTP/1.1 and HTTP/2, by TLS or without (then HTTP/2 by
+// prior knowledge). It tells the gate which connections are idle.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           handler,
@@ -82,31 +88,7 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:       idleBound,
 		MaxHeaderBytes:    headerBytes,
 		Protocols:         protocols,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnState:         relay.TrackState,
+		ErrorLog:          relay.ErrorLog(log),
 	}
-}
-
-// serveHTTP serves on a listener until ctx ends. Requests that run then may
-// end by themselves for a moment; those that are held back are let go.
-func serveHTTP(ctx context.Context, listener net.Listener, server *http.Server) error {
-	requests, release := context.WithCancel(context.WithoutCancel(ctx))
-	defer release()
-	server.BaseContext = func(net.Listener) context.Context { return requests }
-	server.RegisterOnShutdown(release)
-
-	group, serving := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Serve(listener) })
-	group.Go(func() error {
-		<-serving.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
-		defer cancel()
-		if server.Shutdown(closing) != nil {
-			return server.Close()
-		}
-		return nil
-	})
-	if err := group.Wait(); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return context.Cause(ctx)
 }

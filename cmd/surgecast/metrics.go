@@ -30,9 +30,21 @@ func (n *node) metrics() http.Handler {
 			func() float64 { return float64(n.dvr.Usage().Bytes) }),
 		gauge("surgecast_isolated", "Is it alone? 1 while it knows of other nodes and sees none.",
 			func() float64 { return bit(n.cluster.Isolated()) }),
+		gauge("surgecast_connections", "How many connections of viewers and relays are there?",
+			func() float64 { return float64(n.gate.Snapshot().Connections) }),
+		gauge("surgecast_connections_limit", "How many can there be?",
+			func() float64 { return float64(n.gate.Snapshot().Seats) }),
+		counter("surgecast_connections_refused_total", "How many were turned away, since no seat or descriptor was free?",
+			func() float64 { return float64(n.gate.Snapshot().Refused) }),
+		counter("surgecast_connections_purged_total", "How many idle ones were closed to make room?",
+			func() float64 { return float64(n.gate.Snapshot().Purged) }),
 		&lateness{n.store},
 		&membership{n.cluster.Members},
 	)
+	if n.tls != nil {
+		registry.MustRegister(gauge("surgecast_certificate_expiry_seconds", "When does the certificate end? Unix time.",
+			func() float64 { return float64(n.tls.Certificate().Expires().Unix()) }))
+	}
 	labels := prometheus.Labels{"role": string(n.role), "version": version()}
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "surgecast_info", Help: "What is it? Always 1.", ConstLabels: labels,
@@ -47,6 +59,10 @@ func gauge(name, help string, value func() float64) prometheus.Collector {
 func total(name, help string, pick func(relay.LoadTotals) int64, load *relay.Load) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
 		func() float64 { return float64(pick(load.Snapshot().Total)) })
+}
+
+func counter(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
 }
 
 func bit(b bool) float64 {

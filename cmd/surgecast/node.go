@@ -34,7 +34,10 @@ type node struct {
 	began      time.Time
 
 	folder  *stateDir
+	gate    *relay.Gate
 	viewers net.Listener
+	tls     *relay.TLS   // nil without a certificate
+	secure  net.Listener // for viewers, by TLS; nil without a certificate
 	api     net.Listener // nil when turned off
 	cluster *cluster.Node
 	token   string // of the private API
@@ -75,7 +78,7 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 	if n.folder, err = openStateDir(config.Dir, o.Address); err != nil {
 		return nil, err
 	}
-	if n.viewers, err = n.listen(ctx, config.Ports.Viewers, "ports.viewers"); err != nil {
+	if err = n.openFront(ctx); err != nil {
 		return nil, err
 	}
 	if config.Ports.API != 0 {
@@ -135,7 +138,7 @@ func (n *node) newCluster() error {
 // Close gives back what newNode took, the last first.
 func (n *node) Close() error {
 	var errs []error
-	for _, listener := range []net.Listener{n.api, n.viewers} {
+	for _, listener := range []net.Listener{n.api, n.secure, n.viewers} {
 		if listener == nil {
 			continue
 		}
@@ -150,16 +153,18 @@ func (n *node) Close() error {
 	return errors.Join(errs...)
 }
 
-// run starts what every node runs. The first of a group to return ends all.
-func (n *node) run(ctx context.Context, group *errgroup.Group, public http.Handler) error {
+// run starts what every node runs; public answers those who come in cleartext,
+// secure those who come by TLS. The first of a group to return ends all.
+func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure http.Handler) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
-	group.Go(func() error { return relay.Serve(ctx, n.viewers, newHTTPServer(public, n.log)) })
+	n.runFront(ctx, group, public, secure)
+	n.advise()
 	if n.api == nil {
 		return nil
 	}
 	private := newAPI(apiConfig{Token: n.token, Status: n.poolStatus, Metrics: n.metrics()})
-	group.Go(func() error { return serveHTTP(ctx, n.api, newHTTPServer(private, n.log)) })
+	group.Go(func() error { return relay.Serve(ctx, n.api, newHTTPServer(private, n.log)) })
 	return n.folder.WriteAPI(apiFile{URL: "http://" + n.api.Addr().String(), Token: n.token, PID: os.Getpid()})
 }
 

@@ -59,6 +59,7 @@ type originNode struct {
 	rtsp   *origin.RTSP // nil when turned off
 	dns    *cluster.DNS // nil when turned off
 	public http.Handler
+	byTLS  http.Handler // public, for those who come by TLS
 }
 
 // newOriginNode builds an origin in boot order; nothing is served before Run.
@@ -116,7 +117,9 @@ func (o *originNode) build(_ context.Context) (err error) {
 			return fmt.Errorf("dns: %w", err)
 		}
 	}
-	o.public = o.newPublic()
+	director := &director{members: o.cluster.Members}
+	o.public = o.newPublic(director, director.Redirect)
+	o.byTLS = o.newPublic(director, func() string { return o.secureBase(director.Redirect()) })
 	return nil
 }
 
@@ -142,8 +145,9 @@ func (o *originNode) nameServers() []cluster.NameServer {
 	return servers
 }
 
-// newPublic is what the origin answers on its viewers' port.
-func (o *originNode) newPublic() http.Handler {
+// newPublic is what the origin answers to viewers and relays; redirect says
+// where it sends new sessions.
+func (o *originNode) newPublic(director *director, redirect func() string) http.Handler {
 	pool := http.NewServeMux()
 	pool.Handle("GET "+relay.ControlPath, o.origin.Control())
 	pool.HandleFunc("GET "+ownStatusPath, o.serveOwnStatus)
@@ -159,9 +163,8 @@ func (o *originNode) newPublic() http.Handler {
 		Pool:        pool,
 		Player:      player.Handler(),
 	}
-	director := &director{members: o.cluster.Members}
 	if o.config.ServeViewers != ServeAlways {
-		config.Redirect = director.Redirect
+		config.Redirect = redirect
 	}
 	server := relay.NewServer(config)
 	if o.config.ServeViewers == ServeNever {
@@ -182,7 +185,7 @@ func (o *originNode) ready() error {
 func (o *originNode) Run(ctx context.Context) error {
 	return o.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
 		group.Go(func() error { return o.runRecorded(ctx) })
-		if err := o.run(ctx, group, o.public); err != nil {
+		if err := o.run(ctx, group, o.public, o.byTLS); err != nil {
 			return err
 		}
 		if o.dns != nil {
@@ -204,6 +207,9 @@ func (o *originNode) surface() []any {
 		slog.String("gossip", o.at(o.config.Ports.Gossip)),
 		slog.String("epoch", o.origin.Epoch().String()),
 		slog.String("state", o.folder.Path),
+	}
+	if o.tls != nil {
+		attributes = append(attributes, slog.String("tls", o.at(o.config.TLS.Port)))
 	}
 	if o.rtsp != nil {
 		attributes = append(attributes, slog.String("rtsp", o.at(o.config.RTSP.Port)))

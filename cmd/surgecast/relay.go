@@ -129,17 +129,27 @@ func (r *relayNode) origins() []string {
 // Run runs the relay until ctx ends and it has drained.
 func (r *relayNode) Run(ctx context.Context) error {
 	return r.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := r.run(ctx, group, r.public); err != nil {
+		if err := r.run(ctx, group, r.public, r.public); err != nil {
 			return err
 		}
 		group.Go(func() error { return r.follower.Run(ctx) })
 		group.Go(func() error { return r.rise(ctx) })
-		r.log.Info("relay up",
-			slog.String("viewers", r.viewers.Addr().String()),
-			slog.String("gossip", r.at(r.config.Ports.Gossip)),
-			slog.String("state", r.folder.Path))
+		r.log.Info("relay up", r.surface()...)
 		return nil
 	})
+}
+
+// surface is where the relay is reached, for its first line in the log.
+func (r *relayNode) surface() []any {
+	attributes := []any{
+		slog.String("viewers", r.viewers.Addr().String()),
+		slog.String("gossip", r.at(r.config.Ports.Gossip)),
+		slog.String("state", r.folder.Path),
+	}
+	if r.tls != nil {
+		attributes = append(attributes, slog.String("tls", r.at(r.config.TLS.Port)))
+	}
+	return attributes
 }
 
 // ready tells why the relay is not to be listed.

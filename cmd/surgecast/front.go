@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"surgecast/cluster"
+	"surgecast/relay"
+)
+
+// openFront opens what viewers and relays connect to: the cleartext listener
+// and, where there is a certificate, the secure one, behind one gate.
+func (n *node) openFront(ctx context.Context) error {
+	n.gate = relay.NewGate(relay.GateConfig{
+		Connections: int(n.config.Limits.Connections),
+		PerAddress:  int(n.config.Limits.PerAddress),
+		Node:        n.isMember,
+		Elsewhere:   n.elsewhere,
+		Logger:      n.log,
+	})
+	plain, err := n.listen(ctx, n.config.Ports.Viewers, "ports.viewers")
+	if err != nil {
+		return err
+	}
+	n.viewers = n.gate.Guard(plain, false)
+	if !n.config.TLS.On() {
+		return nil
+	}
+	n.tls, err = relay.NewTLS(relay.TLSConfig{
+		CertFile: n.config.TLS.CertFile,
+		KeyFile:  n.config.TLS.KeyFile,
+		Secret:   n.config.PoolSecret,
+		Logger:   n.log,
+	})
+	if err != nil {
+		return err
+	}
+	secure, err := n.listen(ctx, n.config.TLS.Port, "tls.port")
+	if err != nil {
+		return err
+	}
+	n.secure = tls.NewListener(n.gate.Guard(secure, true), n.tls.Config())
+	return nil
+}
+
+// runFront serves both listeners: secure answers those who come by TLS.
+func (n *node) runFront(ctx context.Context, group *errgroup.Group, public, secure http.Handler) {
+	group.Go(func() error { return relay.Serve(ctx, n.viewers, newHTTPServer(public, n.log)) })
+	if n.secure == nil {
+		return
+	}
+	group.Go(func() error { return relay.Serve(ctx, n.secure, newHTTPServer(secure, n.log)) })
+	group.Go(func() error {
+		// Only here: without files to read again, a hang-up ends the process as
+		// it ends others.
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+		return n.tls.Run(ctx, hangup)
+	})
+}
+
+// isMember tells whether a node of the pool has the address.
+func (n *node) isMember(address netip.Addr) bool {
+	for _, m := range n.cluster.Members() {
+		if m.Address.Addr() == address {
+			return true
+		}
+	}
+	return false
+}
+
+// elsewhere is the base URL of another relay, for who finds no seat here.
+func (n *node) elsewhere() string {
+	var others []cluster.Member
+	for _, m := range n.cluster.Members() {
+		if !m.Self {
+			others = append(others, m)
+		}
+	}
+	return (&director{members: func() []cluster.Member { return others }}).Redirect()
+}
+
+// secureBase is the base URL by which a viewer of a secure page reaches a
+// relay, of which gossip tells the cleartext address: all nodes have the same
+// port for TLS. Where the certificate does not stand for the address it is
+// the zone's name, and DNS picks the relay.
+func (n *node) secureBase(base string) string {
+	media, err := netip.ParseAddrPort(base[min(len(base), len("http://")):])
+	if err != nil {
+		return ""
+	}
+	host := media.Addr().String()
+	if !n.tls.Certificate().Covers(host) && n.config.Zone != "" {
+		host = n.config.Zone
+	}
+	return "https://" + net.JoinHostPort(host, strconv.Itoa(int(n.config.TLS.Port)))
+}
