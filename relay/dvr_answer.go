@@ -50,7 +50,7 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 	}
 	h := w.Header()
 	h["Content-Type"] = typeMedia
-	h["Cache-Control"] = []string{recording.caching(s.MediaMaxAge)}
+	h["Cache-Control"] = []string{mediaCaching(s.MediaMaxAge + recording.length)}
 	h["Etag"] = []string{`"` + name.String() + `"`}
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r.Header.Del("Range") // one range or all: no answer of many small pieces
@@ -60,9 +60,9 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 	s.Load.Add(size, media)
 }
 
-// caching is how long media may be kept: as long as viewers can look back.
-func (r *Recording) caching(window time.Duration) string {
-	return fmt.Sprintf("public, max-age=%d, immutable", int((window + r.length).Seconds()))
+// mediaCaching says for how long media may be kept: as long as they can be had.
+func mediaCaching(age time.Duration) string {
+	return fmt.Sprintf("public, max-age=%d, immutable", int(age.Seconds()))
 }
 
 // longIndexText turns the multivariant playlist into that of the long lists.

@@ -64,8 +64,18 @@ func (d *DVR) newRecording(st *Stream, rendition string, length time.Duration, e
 	return r, nil
 }
 
+// setLookBack says for how long segments that come from now on can be had when
+// they have left.
+func (w *Window) setLookBack(length time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lookBack = length
+}
+
 // run records until ctx ends.
 func (r *Recording) run(ctx context.Context) {
+	r.window.setLookBack(r.length)
+	defer r.window.setLookBack(0)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

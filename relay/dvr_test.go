@@ -199,6 +199,9 @@ func TestLookingBackAtTheOrigin(t *testing.T) {
 				t.Errorf("%s\n got %s\nwant %s", header, got, want)
 			}
 		}
+		if got := o.get(at(10, 1039)).Header().Get("Cache-Control"); got != "public, max-age=180, immutable" {
+			t.Errorf("a live segment that will be on disk: %s", got)
+		}
 		for path, want := range map[string]int{
 			at(10, 999): 404, at(10, 1002) + "x": 404, "/theatre/main/0000000a/1002.1.m4s": 404,
 			at(9, 1002): 404, "/theatre/main/0000000a/init-0.mp4": 200, "/theatre/audio-1/dvr.m3u8": 404,

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"io"
 	"net"
 	"sync"
 )
@@ -75,3 +76,11 @@ func (c *handedConn) Read(b []byte) (int, error) {
 
 // NetConn returns the connection below.
 func (c *handedConn) NetConn() net.Conn { return c.Conn }
+
+// ReadFrom lets the kernel send a file by itself.
+func (c *handedConn) ReadFrom(r io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}

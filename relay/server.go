@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -57,8 +56,7 @@ func NewServer(c ServerConfig) http.Handler {
 	if c.MediaMaxAge == 0 {
 		c.MediaMaxAge = time.Minute
 	}
-	age := fmt.Sprintf("public, max-age=%d, immutable", int(c.MediaMaxAge.Seconds()))
-	return &server{ServerConfig: c, mediaCaching: []string{age}}
+	return &server{ServerConfig: c, mediaCaching: []string{mediaCaching(c.MediaMaxAge)}}
 }
 
 // Header values that many answers share: set as slices, they cost nothing.
@@ -323,6 +321,9 @@ func (s *server) refuseRange(w http.ResponseWriter) {
 func (s *server) describeObject(h http.Header, o *Object) (etag string) {
 	h["Content-Type"] = typeMedia
 	h["Cache-Control"] = s.mediaCaching
+	if o.lookBack > 0 {
+		h["Cache-Control"] = []string{mediaCaching(s.MediaMaxAge + o.lookBack)}
+	}
 	h["Accept-Ranges"] = takesRanges
 	etag = `"` + o.Name.String() + `"`
 	h["Etag"] = []string{etag}

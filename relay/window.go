@@ -32,8 +32,9 @@ type Object struct {
 	Body     []byte
 	Duration time.Duration // 0 of an init segment
 
-	within bool                     // its bytes are a piece of a segment's, and counted there
-	answer atomic.Pointer[prepared] // nil until asked for
+	within   bool                     // its bytes are a piece of a segment's, and counted there
+	lookBack time.Duration            // for how long it can be had when it has left the window
+	answer   atomic.Pointer[prepared] // nil until asked for
 }
 
 // Window is the live window of one rendition: the newest list and all media
@@ -44,16 +45,17 @@ type Window struct {
 	constants Constants
 	budget    *budget
 
-	mu      sync.Mutex
-	version *Version                // nil until the first list
-	changed chan struct{}           // closed at the next version and at Close
-	closed  bool                    // nothing comes any more
-	objects map[MediaName]*Object   // whole objects
-	coming  map[MediaName]*incoming // objects of which the first bytes are here
-	awaited map[MediaName]*awaiting // objects to come that somebody waits for
-	left    []leaving               // out of the list, oldest first
-	floor   uint64                  // listed segments below it need not be here
-	trusted time.Time               // how long the list may be given as the newest; zero: it is the truth
+	mu       sync.Mutex
+	version  *Version                // nil until the first list
+	changed  chan struct{}           // closed at the next version and at Close
+	closed   bool                    // nothing comes any more
+	objects  map[MediaName]*Object   // whole objects
+	coming   map[MediaName]*incoming // objects of which the first bytes are here
+	awaited  map[MediaName]*awaiting // objects to come that somebody waits for
+	left     []leaving               // out of the list, oldest first
+	floor    uint64                  // listed segments below it need not be here
+	lookBack time.Duration           // for how long segments can be had when they have left
+	trusted  time.Time               // how long the list may be given as the newest; zero: it is the truth
 }
 
 // awaiting is a wait for one object that all who ask for it share.
@@ -111,6 +113,9 @@ func (w *Window) put(o *Object) error {
 
 // store needs w.mu; the object's bytes are counted already.
 func (w *Window) store(o *Object) {
+	if o.Name.Kind != PartMedia {
+		o.lookBack = w.lookBack
+	}
 	w.objects[o.Name] = o
 	if a := w.awaited[o.Name]; a != nil {
 		a.object = o
