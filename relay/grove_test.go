@@ -31,7 +31,7 @@ type grove struct {
 	stop    context.CancelFunc
 
 	mu        sync.Mutex
-	published map[string]bool // the texts of all lists of the origin
+	published map[string]MediaName // the texts of all lists of the origin, and their hints
 }
 
 // groveDelay is the way between any two hosts.
@@ -49,6 +49,7 @@ type tree struct {
 
 	mu     sync.Mutex
 	counts map[string]int // of requests, by path
+	deltas int            // lists that were asked for as a delta
 }
 
 // What a node can be made to suffer from.
@@ -58,12 +59,13 @@ const (
 	refuses         // 503
 	trickles        // one byte a second
 	hypertext       // an HTML page with 200
+	mediaHang       // lists come, media never
 )
 
 func newGrove(t *testing.T) *grove {
 	public, private := keys(t)
 	g := &grove{
-		t: t, net: simnet.New(simnet.Config{Seed: 1, Delay: groveDelay}), public: public, published: map[string]bool{},
+		t: t, net: simnet.New(simnet.Config{Seed: 1, Delay: groveDelay}), public: public, published: map[string]MediaName{},
 	}
 	g.ctx, g.stop = context.WithCancel(t.Context())
 	line, err := Catalogue{Serial: 1, Epoch: 10, Streams: []CatalogueStream{{
@@ -89,7 +91,7 @@ func newGrove(t *testing.T) *grove {
 	})
 	g.feed, g.origin, origin.server = f, origin, h
 	g.grow(origin)
-	g.published[string(f.window.Version().Text)] = true
+	g.published[string(f.window.Version().Text)] = f.list.Hint
 	return g
 }
 
@@ -155,7 +157,7 @@ func (g *grove) play() {
 			case <-tick.C:
 				text := g.feed.render()
 				g.mu.Lock()
-				g.published[string(text)] = true
+				g.published[string(text)] = g.feed.list.Hint
 				g.mu.Unlock()
 				if err := g.feed.window.Publish(text); err != nil {
 					g.t.Error(err)
@@ -186,6 +188,9 @@ func (n *tree) asked() map[string]int {
 func (n *tree) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	n.counts[r.URL.Path]++
+	if strings.HasSuffix(r.URL.RawQuery, "_HLS_skip=YES") {
+		n.deltas++
+	}
 	n.mu.Unlock()
 	if r.URL.Path != ControlPath {
 		w = &sufferer{ResponseWriter: w, node: n, ctx: r.Context(), media: strings.HasSuffix(r.URL.Path, ".m4s")}
@@ -213,6 +218,10 @@ func (s *sufferer) WriteHeader(status int) {
 	switch s.node.fault.Load() {
 	case hangs:
 		s.pause(time.Hour)
+	case mediaHang:
+		if s.media {
+			s.pause(time.Hour)
+		}
 	case refuses:
 		s.instead(http.StatusServiceUnavailable, "text/plain", "no")
 	case hypertext:
@@ -332,18 +341,14 @@ func (v *groveViewer) play(ctx context.Context) error {
 			return err
 		}
 		v.g.mu.Lock()
-		known := v.g.published[text]
+		hint, known := v.g.published[text]
 		v.g.mu.Unlock()
 		if !known {
 			return fmt.Errorf("the origin never published\n%s", text)
 		}
-		p, err := ParsePlaylist([]byte(text))
-		if err != nil {
-			return err
-		}
-		newest := MediaName{Kind: PartMedia, Epoch: 10, Number: p.Hint.Number, Part: p.Hint.Part - 1}
+		newest := MediaName{Kind: PartMedia, Epoch: 10, Number: hint.Number, Part: hint.Part - 1}
 		if newest.Part < 0 {
-			newest = MediaName{Kind: PartMedia, Epoch: 10, Number: p.Hint.Number - 1, Part: feedParts - 1}
+			newest.Number, newest.Part = hint.Number-1, feedParts-1
 		}
 		body, err := v.get(ctx, newest.String())
 		if err != nil {
@@ -357,7 +362,7 @@ func (v *groveViewer) play(ctx context.Context) error {
 		}
 		last = time.Now()
 		v.parts++
-		query = fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d", p.Hint.Number, p.Hint.Part)
+		query = fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d", hint.Number, hint.Part)
 	}
 }
 

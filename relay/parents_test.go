@@ -24,6 +24,7 @@ func TestAParentDies(t *testing.T) {
 		"refuses":     {func(_ *grove, p *tree) { p.fault.Store(refuses) }, 220 * time.Millisecond},
 		"black hole":  {func(g *grove, p *tree) { g.net.Cut(p.host, "10.0.0.9") }, 530 * time.Millisecond},
 		"1 byte/s":    {func(_ *grove, p *tree) { p.fault.Store(trickles) }, 530 * time.Millisecond},
+		"only lists":  {func(_ *grove, p *tree) { p.fault.Store(mediaHang) }, 530 * time.Millisecond},
 		"HTML":        {func(_ *grove, p *tree) { p.fault.Store(hypertext) }, 220 * time.Millisecond},
 		"half bodies": {func(_ *grove, p *tree) { p.halves.Store(1 << 20) }, 220 * time.Millisecond},
 	} {
@@ -33,29 +34,60 @@ func TestAParentDies(t *testing.T) {
 				first := g.relay("10.0.0.2", "10.0.0.1")
 				g.relay("10.0.0.3", "10.0.0.1")
 				g.play()
-				time.Sleep(2 * time.Second)
+				time.Sleep(time.Second)
 				child := g.relay("10.0.0.9", "10.0.0.2", "10.0.0.3")
-				time.Sleep(2 * time.Second)
+				time.Sleep(time.Second)
 				if !child.follower.Warm() {
 					t.Fatal("the child is not warm")
 				}
 				end := g.watch(child, 50)
-				time.Sleep(3*time.Second + 30*time.Millisecond)
+				time.Sleep(time.Second + 30*time.Millisecond)
 				c.strike(g, first)
 				before := child.window().Version().Playlist.OpenSequence()
-				time.Sleep(10 * time.Second)
+				time.Sleep(4 * time.Second)
 				gap := end()
 				t.Logf("at most %v between two parts", gap)
 				if gap > c.most {
 					t.Errorf("a viewer was %v without a new part, want at most %v", gap, c.most)
 				}
-				if after := child.window().Version().Playlist.OpenSequence(); after < before+9 {
-					t.Errorf("the list went from %d to %d in 10 s", before, after)
+				if after := child.window().Version().Playlist.OpenSequence(); after < before+3 {
+					t.Errorf("the list went from %d to %d in 4 s", before, after)
 				}
 				g.end()
 			})
 		})
 	}
+}
+
+// A parent that was left is asked again when a probe finds it well.
+func TestAParentComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrove(t)
+		first := g.relay("10.0.0.2", "10.0.0.1")
+		g.relay("10.0.0.3", "10.0.0.1")
+		g.play()
+		time.Sleep(time.Second)
+		child := g.relay("10.0.0.9", "10.0.0.2", "10.0.0.3")
+		time.Sleep(time.Second)
+		const live = "/theatre/main/live.m3u8"
+		first.fault.Store(hangs)
+		time.Sleep(time.Second)
+		struck := first.asked()[live]
+		end := g.watch(child, 1)
+		time.Sleep(20 * time.Second)
+		probes := first.asked()[live] - struck
+		if gap := end(); probes < 2 || probes > 5 || gap > 210*time.Millisecond {
+			t.Errorf("%d probes in 20 s, a gap of %v", probes, gap)
+		}
+		first.fault.Store(healthy)
+		time.Sleep(20 * time.Second)
+		healed := first.asked()[live]
+		time.Sleep(2 * time.Second)
+		if lists := first.asked()[live] - healed; lists != 10 {
+			t.Errorf("%d lists in 2 s from the best parent, which is well again, want 10", lists)
+		}
+		g.end()
+	})
 }
 
 // However many ask, each thing is asked of the parent once.
@@ -138,6 +170,9 @@ func TestARelayOfARelayIsEqual(t *testing.T) {
 			t.Logf("%s was asked for %d lists and %d objects", n.host, lists, parts)
 			if want := 30*5 + 2; lists != want {
 				t.Errorf("%s was asked for %d lists, want %d", n.host, lists, want)
+			}
+			if n.deltas < 30*5 {
+				t.Errorf("%s was asked for %d deltas", n.host, n.deltas)
 			}
 		}
 		g.end()
