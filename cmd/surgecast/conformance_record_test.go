@@ -13,23 +13,32 @@ import (
 	"surgecast/origin/origintest"
 )
 
-// recording is what players on every seat saw of one source.
+// programme is what is sent to a stage to be recorded.
+type programme struct {
+	name       string
+	lasts      time.Duration
+	sources    []*origintest.Source // one encoder after the other; none known of a real one
+	renditions []string
+	tune       func(*StreamConfig) // may be nil
+}
+
+// recording is what players on every seat saw of a programme.
 type recording struct {
-	name   string
-	source *origintest.Source
+	programme
+	source *origintest.Source // the first
 	fps    float64
-	began  time.Time // wall time of the source's first picture
-	runs   int       // publications
 	seats  []*seatRecord
 }
 
-// seatRecord is what one player saw, in order.
+// seatRecord is what one player saw of one rendition, in order.
 type seatRecord struct {
-	seat     string
-	node     int
-	versions []snapshot
-	media    map[string]string // bodies, by relative URI
-	problems []string          // of the player itself
+	seat      string
+	node      int
+	rendition string
+	versions  []snapshot
+	sets      []map[string]string // the lists of all renditions at one moment; only of the first rendition
+	media     map[string]string   // bodies, by relative URI
+	problems  []string            // of the player itself
 }
 
 // snapshot is one version of the list, in the three ways in which it is sent.
@@ -43,52 +52,76 @@ type snapshot struct {
 // short enough to slide.
 const recordWindow = 24 * time.Second
 
-// recordingOf plays a source for a while on fake time, in several publications
-// that follow each other.
-func recordingOf(t *testing.T, name string, d time.Duration, sources ...*origintest.Source) *recording {
-	r := &recording{name: name, source: sources[0], fps: sources[0].FPS, runs: len(sources)}
+// record plays a programme on fake time.
+func record(t *testing.T, p programme) *recording {
+	r := &recording{programme: p, source: p.sources[0], fps: p.sources[0].FPS}
+	turn := p.lasts / time.Duration(len(p.sources))
 	synctest.Test(t, func(t *testing.T) {
-		st, end := newStage(t, sources[0], recordWindow)
-		r.began = time.Now()
+		st, end := newStage(t, p.sources[0], func(c *OriginConfig) {
+			c.Window = Duration(recordWindow)
+			if p.tune != nil {
+				p.tune(&c.Streams[0])
+			}
+		})
 		time.Sleep(4 * time.Second)
 		watching, stop := context.WithCancel(t.Context())
 		var players sync.WaitGroup
-		for _, s := range st.seats {
-			one := &seatRecord{seat: s.name, node: s.node, media: map[string]string{}}
-			r.seats = append(r.seats, one)
-			players.Go(func() { one.watch(watching, s) })
-		}
-		for _, next := range sources[1:] {
-			time.Sleep(d / time.Duration(len(sources)))
+		r.take(watching, st.seats, &players)
+		for _, next := range p.sources[1:] {
+			time.Sleep(turn)
 			st.stopFeed()
 			time.Sleep(500 * time.Millisecond)
 			feed, stopFeed := context.WithCancel(t.Context())
 			st.stopFeed = stopFeed
 			st.publish(feed, next)
 		}
-		time.Sleep(d / time.Duration(len(sources)))
+		time.Sleep(turn)
 		stop()
 		players.Wait()
 		end()
 	})
-	for _, s := range r.seats {
-		if least := int(4 * d.Seconds()); len(s.versions) < least {
-			t.Errorf("%s, %s: only %d lists in %v: %v", name, s.seat, len(s.versions), d, s.problems)
-		}
-	}
+	r.enough(t)
 	return r
 }
 
+// take lets a player begin on each seat for each rendition.
+func (r *recording) take(ctx context.Context, seats []*seat, players *sync.WaitGroup) {
+	for _, s := range seats {
+		for i, rendition := range r.renditions {
+			one := &seatRecord{seat: s.name + ", " + rendition, node: s.node, rendition: rendition, media: map[string]string{}}
+			r.seats = append(r.seats, one)
+			others := r.renditions
+			if i > 0 {
+				others = nil
+			}
+			players.Go(func() { one.watch(ctx, s, others) })
+		}
+	}
+}
+
+// enough holds a recording to be one.
+func (r *recording) enough(t *testing.T) {
+	for _, s := range r.seats {
+		if least := int(4 * r.lasts.Seconds()); len(s.versions) < least {
+			t.Errorf("%s, %s: only %d lists in %v: %v", r.name, s.seat, len(s.versions), r.lasts, s.problems)
+		}
+	}
+}
+
+// path is where the rendition's list and media are.
+func (r *seatRecord) path() string { return "/theatre/" + r.rendition + "/" }
+
 // watch plays as a player that takes every version, every part and every
-// segment.
-func (r *seatRecord) watch(ctx context.Context, s *seat) {
-	l := readListing(s.get(liveList).body)
+// segment; it also looks at the lists of these renditions, as a set.
+func (r *seatRecord) watch(ctx context.Context, s *seat, renditions []string) {
+	live := r.path() + "live.m3u8"
+	l := readListing(s.get(live).body)
 	for ctx.Err() == nil {
 		msn, parts := l.open()
 		query := fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d", msn, len(parts))
 		hinted := make(chan answer, 1)
-		go func() { hinted <- s.ask(ctx, http.MethodGet, theatre+l.hint()) }()
-		a := s.ask(ctx, http.MethodGet, liveList+query)
+		go func() { hinted <- s.ask(ctx, http.MethodGet, r.path()+l.hint()) }()
+		a := s.ask(ctx, http.MethodGet, live+query)
 		r.keepHinted(ctx, l.hint(), <-hinted)
 		if a.err != nil || a.status != http.StatusOK {
 			if ctx.Err() == nil {
@@ -99,11 +132,23 @@ func (r *seatRecord) watch(ctx context.Context, s *seat) {
 		l = readListing(a.body)
 		r.versions = append(r.versions, snapshot{
 			at: time.Now(), full: l,
-			skip: readListing(s.get(liveList + query + "&_HLS_skip=YES").body),
-			v2:   readListing(s.get(liveList + query + "&_HLS_skip=v2").body),
+			skip: readListing(s.get(live + query + "&_HLS_skip=YES").body),
+			v2:   readListing(s.get(live + query + "&_HLS_skip=v2").body),
 		})
+		if len(renditions) > 1 {
+			r.sets = append(r.sets, s.set(renditions))
+		}
 		r.fetch(ctx, s, l)
 	}
+}
+
+// set gets the lists of all renditions.
+func (s *seat) set(renditions []string) map[string]string {
+	set := map[string]string{}
+	for _, rendition := range renditions {
+		set[rendition] = s.get("/theatre/" + rendition + "/live.m3u8").body
+	}
+	return set
 }
 
 // keepHinted keeps a part that was asked for before it was there.
@@ -133,7 +178,7 @@ func (r *seatRecord) fetch(ctx context.Context, s *seat, l *listing) {
 		want(segment.uri)
 	}
 	for _, uri := range missing {
-		a := s.ask(ctx, http.MethodGet, theatre+uri)
+		a := s.ask(ctx, http.MethodGet, r.path()+uri)
 		if ctx.Err() != nil {
 			return
 		}

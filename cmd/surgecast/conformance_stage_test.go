@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -61,7 +59,7 @@ func onStage(act func(t *testing.T, st *stage)) func(*testing.T, []*recording) {
 func onStageOf(window time.Duration, act func(t *testing.T, st *stage)) func(*testing.T, []*recording) {
 	return func(t *testing.T, _ []*recording) {
 		synctest.Test(t, func(t *testing.T) {
-			st, end := newStage(t, &origintest.Source{FPS: 25, GOP: 25, Audio: true}, window)
+			st, end := newStage(t, &origintest.Source{FPS: 25, GOP: 25, Audio: true}, func(c *OriginConfig) { c.Window = Duration(window) })
 			time.Sleep(stageWarm)
 			act(t, st)
 			end()
@@ -71,10 +69,10 @@ func onStageOf(window time.Duration, act func(t *testing.T, st *stage)) func(*te
 
 // newStage starts the three nodes and a feed. It must be in a bubble; end ends
 // all.
-func newStage(t *testing.T, source *origintest.Source, window time.Duration) (st *stage, end func()) {
+func newStage(t *testing.T, source *origintest.Source, tune func(*OriginConfig)) (st *stage, end func()) {
 	st = &stage{story: newStory(t), source: source, times: map[mediaPosition]time.Time{}}
-	st.bare = true
-	st.tune = func(c *OriginConfig) { c.Window = Duration(window) }
+	st.bare, st.tune = true, tune
+	st.certFile, st.keyFile = certificateFiles(t)
 	nodes, stop := context.WithCancel(t.Context())
 	st.startOrigin(nodes)
 	st.nodes[0] = st.origin.node
@@ -111,30 +109,11 @@ func (st *stage) freshSource() *origintest.Source {
 // takeSeats puts a viewer before each node for each protocol.
 func (st *stage) takeSeats() {
 	for i, n := range st.nodes {
-		for _, protocol := range []string{"h1", "h2"} {
-			s := &seat{
-				t: st.t, name: nodeNames[i] + ", " + protocol, node: i,
-				base: storyBase(n.address.String()), store: n.store, credential: n.credential,
-			}
-			s.client = &http.Client{
-				Transport:     seatTransport(protocol, st.net.Host(storyViewer(len(st.seats))).DialContext),
-				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			}
+		for _, p := range protocols {
+			s := p.seat(st.t, i, n.address.String(), st.net.Host(storyViewer(len(st.seats))).DialContext)
+			s.credential = n.credential
 			st.seats = append(st.seats, s)
 		}
-	}
-}
-
-// seatTransport speaks exactly one protocol: without TLS, HTTP/2 by prior
-// knowledge.
-func seatTransport(protocol string, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(protocol == "h1")
-	protocols.SetUnencryptedHTTP2(protocol == "h2")
-	protocols.SetHTTP2(protocol == "h2")
-	return &http.Transport{
-		Protocols: protocols, DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 8,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the certificate is another test's
 	}
 }
 
@@ -208,7 +187,7 @@ type seat struct {
 	base       string
 	client     *http.Client
 	credential *relay.Credential
-	store      *relay.Store
+	major      int // version of HTTP
 }
 
 func (s *seat) errorf(format string, args ...any) {
@@ -256,7 +235,7 @@ func (s *seat) ask(ctx context.Context, method, path string, headers ...string) 
 	}
 	defer response.Body.Close()
 	a.status, a.header, a.first = response.StatusCode, response.Header, time.Since(began)
-	if want := map[bool]int{true: 2, false: 1}[strings.Contains(s.name, "h2")]; response.ProtoMajor != want {
+	if response.ProtoMajor != s.major {
 		a.err = fmt.Errorf("the answer came by %s", response.Proto)
 	}
 	body, err := io.ReadAll(response.Body)

@@ -124,7 +124,7 @@ func checkHeldDoNotBlock(t *testing.T, st *stage) {
 	st.stopFeed() // so that all stay held
 	time.Sleep(time.Second)
 	for _, s := range st.seats {
-		if !strings.Contains(s.name, "h2") {
+		if s.major != 2 {
 			continue
 		}
 		l, _ := s.list("")

@@ -41,15 +41,16 @@ type evening struct {
 }
 
 // newEvening starts an origin and pushes the clip to it.
-func newEvening(t *testing.T) *evening {
+func newEvening(t *testing.T, more ...setting) *evening {
 	t.Helper()
-	e := newQuietEvening(t)
+	e := newQuietEvening(t, more...)
 	background(t, "feed", func(ctx context.Context) error { return feed(ctx, e.pushURL(), feedOptions{}) })
 	return e
 }
 
-// newQuietEvening starts an origin that waits for a feed.
-func newQuietEvening(t *testing.T) *evening {
+// newQuietEvening starts an origin that waits for a feed. The settings are for
+// all nodes.
+func newQuietEvening(t *testing.T, more ...setting) *evening {
 	t.Helper()
 	e := &evening{
 		first: netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1}),
@@ -60,8 +61,8 @@ func newQuietEvening(t *testing.T) *evening {
 	}
 	e.dir = newPoolDir(t, poolSettings{
 		Origin:     e.first,
-		OriginMore: []setting{{"dns.port", "5300"}, {"drain", "0s"}},
-		RelayMore:  []setting{{"drain", "0s"}},
+		OriginMore: append([]setting{{"dns.port", "5300"}, {"drain", "0s"}}, more...),
+		RelayMore:  append([]setting{{"drain", "0s"}}, more...),
 	})
 	config, err := loadOriginConfig(filepath.Join(e.dir, "origin.yaml"))
 	if err != nil {
@@ -116,9 +117,13 @@ func (e *evening) url(n int) string {
 // startRelay starts the nth relay as a process, from the file that all share.
 func (e *evening) startRelay(t *testing.T, n int) *child {
 	t.Helper()
-	c, err := startChild("relay", demoPlace{
-		Address: e.address(n), Config: filepath.Join(e.dir, "relay.yaml"), Viewers: defaultViewerPort,
-	}, e.logs)
+	return e.startRelayFrom(t, n, filepath.Join(e.dir, "relay.yaml"))
+}
+
+// startRelayFrom starts the nth relay from a file of its own.
+func (e *evening) startRelayFrom(t *testing.T, n int, file string) *child {
+	t.Helper()
+	c, err := startChild("relay", demoPlace{Address: e.address(n), Config: file, Viewers: defaultViewerPort}, e.logs)
 	if err != nil {
 		t.Fatal(err)
 	}

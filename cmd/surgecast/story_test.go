@@ -39,8 +39,9 @@ type story struct {
 	asked  *askCounter
 	relays []*storyRelayNode
 
-	tune func(*OriginConfig) // may be nil
-	bare bool                // the origin's requests are not counted: its own delivery is under test
+	tune              func(*OriginConfig) // may be nil
+	certFile, keyFile string              // of TLS, if there is
+	bare              bool                // the origin's requests are not counted: its own delivery is under test
 }
 
 // Where the nodes of a story are: the origin at .1, relays from .11, viewers
@@ -84,6 +85,7 @@ func (s *story) nodeConfig() NodeConfig {
 	c.Dir, c.PoolSecret = s.dir, s.secret
 	c.Seeds = []HostPort{{netip.MustParseAddrPort(storyOrigin() + ":7946")}}
 	c.Ports.API = 0 // its figures come from real sockets elsewhere
+	c.TLS.CertFile, c.TLS.KeyFile = s.certFile, s.keyFile
 	return c
 }
 
