@@ -65,5 +65,5 @@ func secure(dir, file string) (*credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, rewrite(file, []setting{{"certificate_file", c.certificate}, {"key_file", c.key}}, "")
+	return c, rewrite(file, []setting{{"tls.port", securePort}, {"tls.cert_file", c.certificate}, {"tls.key_file", c.key}}, "")
 }
