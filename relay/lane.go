@@ -123,11 +123,8 @@ func (l *lane) accept(ctx context.Context, listener net.Listener) error {
 
 // start takes a new connection in.
 func (l *lane) start(conn net.Conn) {
-	c := &laneConn{lane: l, tracker: untracked{}}
+	c := &laneConn{lane: l, tracker: TrackConn(conn)}
 	c.open(conn)
-	if t, ok := conn.(idleTracker); ok {
-		c.tracker = t
-	}
 	c.deadline.Store(l.clock.after(headPatience))
 	if !l.enter(c) {
 		_ = conn.Close()

@@ -15,20 +15,13 @@ import (
 type laneConn struct {
 	lane *lane
 	socket
-	tracker  idleTracker
+	tracker  ConnTracker
 	deadline atomic.Int64 // the tick at which the connection is closed; 0: never
 	idle     atomic.Bool  // waits for a request: closed at once when the node ends
 
 	waiter   waiter
 	answered chan struct{} // a token after each held request; made with the first
 }
-
-// idleTracker is told whether a connection waits for a request.
-type idleTracker interface{ SetIdle(idle bool) }
-
-type untracked struct{}
-
-func (untracked) SetIdle(bool) {}
 
 // Time-outs of a lane.
 const (

@@ -47,9 +47,15 @@ func (l *guardedListener) Accept() (net.Conn, error) {
 			l.gate.turnedAway("no seat is free, or too many come from one address")
 			l.refuse(conn)
 		case exhausted(err):
-			l.gate.turnedAway("no file descriptor is left")
-			if err := l.acceptSpare(); err != nil {
+			conn, err := l.acceptSpare()
+			if err != nil {
 				return nil, err
+			}
+			if conn != nil {
+				if s := l.gate.admit(conn); s != nil {
+					return s.admitted(), nil
+				}
+				l.refuse(conn)
 			}
 		default:
 			l.closeSpare()
@@ -68,26 +74,31 @@ func exhausted(err error) bool {
 const exhaustedPause = 20 * time.Millisecond
 
 // acceptSpare takes one connection with the descriptor that was kept for this,
-// so that who comes is told instead of left to hang, and the queue moves on.
-func (l *guardedListener) acceptSpare() error {
+// so that who comes is told instead of left to hang, and the queue moves on. It
+// returns the connection when there are descriptors again by then.
+func (l *guardedListener) acceptSpare() (net.Conn, error) {
 	l.gate.purge()
 	if l.spare == nil {
 		time.Sleep(exhaustedPause)
 		l.spare, _ = os.Open(os.DevNull)
-		return nil
+		return nil, nil
 	}
 	l.closeSpare()
 	conn, err := l.Listener.Accept()
 	if err != nil && !exhausted(err) {
-		return fmt.Errorf("accept with the last descriptor: %w", err)
+		return nil, fmt.Errorf("accept with the last descriptor: %w", err)
 	}
 	if err == nil {
+		if l.spare, err = os.Open(os.DevNull); err == nil {
+			return conn, nil
+		}
+		l.gate.turnedAway("no file descriptor is left")
 		// At once, without a goroutine: the descriptor is needed again.
-		l.gate.sayFull(conn, l.secure, 0)
+		l.gate.sayFull(conn, l.secure, hastyBound)
 		_ = conn.Close()
 	}
 	l.spare, _ = os.Open(os.DevNull)
-	return nil
+	return nil, nil
 }
 
 func (l *guardedListener) closeSpare() {
@@ -101,7 +112,8 @@ func (l *guardedListener) closeSpare() {
 func (l *guardedListener) refuse(conn net.Conn) {
 	select {
 	case l.gate.refusals <- struct{}{}:
-	default: // too many at a time
+	default: // too many at a time: what is said may be lost in a reset
+		l.gate.sayFull(conn, l.secure, hastyBound)
 		_ = conn.Close()
 		return
 	}

@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// refusalBound is how long a refusal may take: the request's way here, and the
-// answer's back.
-const refusalBound = time.Second
+const (
+	// refusalBound is how long a refusal may take: the request's way here, and
+	// the answer's back.
+	refusalBound = time.Second
+	// hastyBound is the same where the next in the queue waits: it is for a
+	// request that is here already. Others may get a reset after the answer.
+	hastyBound = 2 * time.Millisecond
+)
 
 // maxRefusedBytes is how much of a request is looked at.
 const maxRefusedBytes = 4 << 10
 
 // sayFull answers a connection that has no seat, and reads what is sent so that
-// the answer is not lost in a reset. With a patience of 0 it only writes what
-// fits into the socket. On a secure connection it says nothing.
+// the answer is not lost in a reset. On a secure connection it says nothing.
 func (g *Gate) sayFull(conn net.Conn, secure bool, patience time.Duration) {
 	if secure {
 		return
 	}
-	if patience == 0 {
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Millisecond)) // a new socket has room for an answer: this is never waited for
-		_, _ = conn.Write(g.fullAnswer(nil))
-		return
-	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	head := readHead(conn)
-	if len(head) == 0 {
+	head, whole := readHead(conn)
+	if len(head) == 0 && patience > hastyBound {
 		return
 	}
-	if _, err := conn.Write(g.fullAnswer(head)); err != nil {
+	_ = conn.SetWriteDeadline(time.Now().Add(patience)) // a new socket has room for an answer
+	if _, err := conn.Write(g.fullAnswer(head)); err != nil || whole || patience <= hastyBound {
 		return
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
@@ -43,16 +43,19 @@ func (g *Gate) sayFull(conn net.Conn, secure bool, patience time.Duration) {
 }
 
 // readHead reads a request as far as its empty line, or what comes of it.
-func readHead(conn io.Reader) []byte {
-	head := make([]byte, 0, maxRefusedBytes)
-	for len(head) < cap(head) && !bytes.Contains(head, []byte("\r\n\r\n")) {
+func readHead(conn io.Reader) (head []byte, whole bool) {
+	head = make([]byte, 0, maxRefusedBytes)
+	for len(head) < cap(head) {
 		n, err := conn.Read(head[len(head):cap(head)])
 		head = head[:len(head)+n]
+		if bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+			return head, true
+		}
 		if err != nil {
 			break
 		}
 	}
-	return head
+	return head, false
 }
 
 // fullAnswer is the answer to a request that finds no seat: a new session is

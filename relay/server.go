@@ -76,6 +76,7 @@ var (
 
 // ServeHTTP is the surface of a node, at a glance.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	expectNoBody(w, r)
 	h := w.Header()
 	open(h)
 	switch r.Method {

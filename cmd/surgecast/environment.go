@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/hashicorp/memberlist"
-
-	"surgecast/relay"
 )
 
 // environment is the network that a node lives in. A test gives an in-memory
@@ -64,31 +61,5 @@ func (e environment) client() *http.Client {
 			DisableCompression:  true, // bytes are kept as they are
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// Time-outs of the HTTP listeners. There is none for a whole answer: lists are
-// held back, and the control channel never ends. Handlers bound each write.
-const (
-	headerBound = 5 * time.Second
-	idleBound   = 75 * time.Second // above the 60 s after which browsers give up idle connections themselves
-	headerBytes = 16 << 10
-)
-
-// newHTTPServer serves HTTP/1.1 and HTTP/2, by TLS or without (then HTTP/2 by
-// prior knowledge). It tells the gate which connections are idle.
-func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerBound,
-		IdleTimeout:       idleBound,
-		MaxHeaderBytes:    headerBytes,
-		Protocols:         protocols,
-		ConnState:         relay.TrackState,
-		ErrorLog:          relay.ErrorLog(log),
 	}
 }

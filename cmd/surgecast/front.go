@@ -54,11 +54,11 @@ func (n *node) openFront(ctx context.Context) error {
 
 // runFront serves both listeners: secure answers those who come by TLS.
 func (n *node) runFront(ctx context.Context, group *errgroup.Group, public, secure http.Handler) {
-	group.Go(func() error { return relay.Serve(ctx, n.viewers, newHTTPServer(public, n.log)) })
+	group.Go(func() error { return relay.Serve(ctx, n.viewers, relay.NewHTTPServer(public, n.log)) })
 	if n.secure == nil {
 		return
 	}
-	group.Go(func() error { return relay.Serve(ctx, n.secure, newHTTPServer(secure, n.log)) })
+	group.Go(func() error { return relay.Serve(ctx, n.secure, relay.NewHTTPServer(secure, n.log)) })
 	group.Go(func() error {
 		// Only here: without files to read again, a hang-up ends the process as
 		// it ends others.

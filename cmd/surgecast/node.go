@@ -164,7 +164,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure ht
 		return nil
 	}
 	private := newAPI(apiConfig{Token: n.token, Status: n.poolStatus, Metrics: n.metrics()})
-	group.Go(func() error { return relay.Serve(ctx, n.api, newHTTPServer(private, n.log)) })
+	group.Go(func() error { return relay.Serve(ctx, n.api, relay.NewHTTPServer(private, n.log)) })
 	return n.folder.WriteAPI(apiFile{URL: "http://" + n.api.Addr().String(), Token: n.token, PID: os.Getpid()})
 }
 
