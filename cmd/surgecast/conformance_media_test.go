@@ -65,7 +65,7 @@ func checkRemovedSegment(_ *testing.T, st *stage) {
 // The parts of a segment, one after the other, are the segment.
 func checkPartsAreSegment(t *testing.T, r *recording, s *seatRecord) {
 	compared := map[string]bool{}
-	for _, v := range s.versions {
+	for _, v := range s.fetched() {
 		for _, segment := range v.full.closed() {
 			var joined strings.Builder
 			for _, p := range segment.parts {
@@ -189,10 +189,14 @@ func (s *seatRecord) walk(t *testing.T, r *recording, check func(spans []hlschec
 	}
 }
 
+// fetched are the versions of which all media were taken: the last one may have
+// come at the very end.
+func (s *seatRecord) fetched() []snapshot { return s.versions[:max(len(s.versions)-1, 0)] }
+
 // segments returns every closed segment that was seen with its parts, once.
 func (s *seatRecord) segments() []listedSegment {
 	var all []listedSegment
-	for _, v := range s.versions {
+	for _, v := range s.fetched() {
 		for _, segment := range v.full.closed() {
 			if len(segment.parts) > 0 && (len(all) == 0 || segment.msn > all[len(all)-1].msn) {
 				all = append(all, segment)

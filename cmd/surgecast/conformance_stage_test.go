@@ -190,6 +190,8 @@ type seat struct {
 	major      int // version of HTTP
 }
 
+func (s *seat) secure() bool { return strings.HasPrefix(s.base, "https:") }
+
 func (s *seat) errorf(format string, args ...any) {
 	s.t.Helper()
 	s.t.Errorf("%s: %s", s.name, fmt.Sprintf(format, args...))

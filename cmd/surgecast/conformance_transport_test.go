@@ -155,6 +155,9 @@ func checkOneUpstreamRequest(t *testing.T, st *stage) {
 		before := st.upstream[s.node-1].listsAsked()
 		var held sync.WaitGroup
 		bodies := make([]string, 1000)
+		if s.secure() {
+			bodies = bodies[:100] // a handshake each
+		}
 		for i := range bodies {
 			held.Go(func() {
 				bodies[i] = s.get(fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", liveList, msn, len(parts)+1)).body
@@ -169,7 +172,7 @@ func checkOneUpstreamRequest(t *testing.T, st *stage) {
 		// One is held already when they come; each of the two parts that go by
 		// is one more.
 		if asked := st.upstream[s.node-1].listsAsked() - before; asked > 2 {
-			s.errorf("1000 held reloads of two parts made %d requests upstream", asked)
+			s.errorf("%d held reloads of two parts made %d requests upstream", len(bodies), asked)
 		}
 		s.client.CloseIdleConnections()
 	}
