@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -43,7 +42,7 @@ func (f *Follower) record(ctx context.Context, one *following, length time.Durat
 		if before != nil {
 			<-before.done
 		}
-		if err := f.DVR.Run(ctx, one.stream, length, f.epoch); err != nil && !errors.Is(err, context.Canceled) {
+		if err := f.DVR.Run(ctx, one.stream, length, f.epoch); err != nil && ctx.Err() == nil {
 			f.Logger.Error("the DVR of a stream ended", "stream", one.stream.Name, "err", err)
 		}
 	})

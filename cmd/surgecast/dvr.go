@@ -56,7 +56,7 @@ func (o *originNode) runRecorded(ctx context.Context) error {
 		names = append(names, s.Name)
 		running.Go(func() {
 			err := o.dvr.Run(recording, o.store.Stream(s.Name), time.Duration(s.DVR), nil)
-			if ignoreEnd(err) != nil {
+			if err != nil && recording.Err() == nil {
 				o.log.Error("the DVR of a stream ended", "stream", s.Name, "err", err)
 			}
 		})
