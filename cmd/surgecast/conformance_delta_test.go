@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"surgecast/relay"
 )
 
 // checkDeltas merges each delta into the version before, as a player does.
@@ -72,6 +75,9 @@ func checkDelta(before, full, delta *listing) error {
 	if !slices.Equal(merged, want) {
 		return errors.New("the merged list is another")
 	}
+	if !slices.EqualFunc(delta.dates, full.dates, maps.Equal) {
+		return fmt.Errorf("date ranges %v, want %v", delta.dates, full.dates)
+	}
 	for _, tag := range headerTags {
 		if delta.header[tag] != full.header[tag] {
 			return fmt.Errorf("%s differs", tag)
@@ -81,6 +87,52 @@ func checkDelta(before, full, delta *listing) error {
 }
 
 func isPart(line string) bool { return strings.HasPrefix(line, "#EXT-X-PART:") }
+
+// A delta by v2 keeps all date ranges, since CAN-SKIP-DATERANGES is not
+// offered: one of a time that is skipped, one of now, one that is open.
+func checkDateRanges(t *testing.T, st *stage) {
+	st.stopFeed()
+	time.Sleep(time.Second)
+	l, _ := st.seats[0].list("")
+	dates := ""
+	for id, date := range map[string]time.Time{"act-1": l.segments[0].date, "act-2": l.segments[len(l.segments)-1].date} {
+		dates += fmt.Sprintf("#EXT-X-DATERANGE:ID=%q,START-DATE=%q,DURATION=1.5,X-ACT=\"a\"\n", id, date.Format(time.RFC3339Nano))
+	}
+	dates += fmt.Sprintf("#EXT-X-DATERANGE:ID=\"evening\",START-DATE=%q\n", l.segments[0].date.Format(time.RFC3339Nano))
+	st.addPart(t, l, dates)
+	time.Sleep(time.Second)
+	st.each(func(s *seat) {
+		full, _ := s.list("")
+		if len(full.dates) != 3 {
+			s.errorf("%d date ranges:\n%s", len(full.dates), full.text)
+		}
+		for _, query := range []string{"?_HLS_skip=v2", "?_HLS_skip=YES"} {
+			delta, _ := s.list(query)
+			if err := checkDelta(l, full, delta); err != nil || delta.skipped == 0 {
+				s.errorf("%s: %v:\n%s", query, err, delta.text)
+			}
+		}
+	})
+}
+
+// addPart publishes the list with its hinted part and these date ranges.
+func (st *stage) addPart(t *testing.T, l *listing, dates string) {
+	name, err := relay.ParseMediaName(l.hint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	window := st.origin.store.Stream("theatre").Window("main")
+	window.Put(name, []byte("a part"), 200*time.Millisecond)
+	next := name
+	next.Part++
+	at := strings.Index(l.text, "#EXT-X-MAP")
+	hint := "#EXT-X-PRELOAD-HINT:TYPE=PART,URI="
+	part := fmt.Sprintf("#EXT-X-PART:DURATION=0.2,URI=%q\n%s%q", name, hint, next)
+	text := l.text[:at] + dates + strings.Replace(l.text[at:], fmt.Sprintf("%s%q", hint, l.hint()), part, 1)
+	if err := window.Publish([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // When the list ends, directives are ignored and who waits is let go.
 func checkEnd(t *testing.T, st *stage) {

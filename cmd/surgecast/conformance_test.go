@@ -43,6 +43,7 @@ var conformance = []struct {
 	{"line 23 a stalled source gets 503 after three target durations", onStage(checkStalledSource)},
 	{"line 24 the end releases all and ignores directives", onStage(checkEnd)},
 	{"line 25 a delta merges to the full list", everySeat(checkDeltas)},
+	{"line 26 a delta by v2 keeps all date ranges", onStageOf(30*time.Second, checkDateRanges)},
 	{"line 27 junk directives are refused, their order is free", onStage(checkJunk)},
 	{"line 28 caches keep each answer as long as they may", onStageOf(time.Minute, checkCaching)},
 	{"line 29 lists are packed, media never", onStage(checkGzip)},
