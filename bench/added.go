@@ -69,7 +69,7 @@ func newProbe(urls []string) (*probe, error) {
 			return nil, err
 		}
 		if p.loop == nil {
-			if p.loop, err = newLoop(target.address.String()); err != nil {
+			if p.loop, err = newLoop(target.address.String(), browserFields); err != nil {
 				return nil, err
 			}
 			p.path = target.path

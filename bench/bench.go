@@ -89,19 +89,38 @@ func run(ctx context.Context, binary string, names []string) error {
 	if len(chosen) == 0 {
 		return fmt.Errorf("no benchmark is called %s", strings.Join(names, " or "))
 	}
+	fmt.Println(machine())
 	var all []figure
 	for _, b := range chosen {
 		fmt.Fprintln(os.Stderr, b.name, "…")
-		s := &session{binary: binary, progress: os.Stderr}
-		figures, err := b.run(ctx, s)
-		if err := errors.Join(err, s.end()); err != nil {
+		figures, err := b.measure(ctx, binary)
+		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 		all = append(all, figures...)
 	}
-	fmt.Printf("%s\n\n", machine())
+	fmt.Println()
 	printFigures(os.Stdout, all)
 	return nil
+}
+
+// measure runs one benchmark, and tells how busy the machine was with others.
+func (b benchmark) measure(ctx context.Context, binary string) ([]figure, error) {
+	before, err := usageNow()
+	if err != nil {
+		return nil, err
+	}
+	s := &session{binary: binary, progress: os.Stderr}
+	figures, err := b.run(ctx, s)
+	if err := errors.Join(err, s.end()); err != nil {
+		return nil, err
+	}
+	after, err := usageNow()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("%s: %.0f s, others on the machine used %.2f cores\n", b.name, after.at.Sub(before.at).Seconds(), after.others(before))
+	return figures, nil
 }
 
 // session is what one benchmark runs in.

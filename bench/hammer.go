@@ -19,15 +19,21 @@ import (
 type hammered struct {
 	Requests int
 	Failed   int
+	Bytes    int64   // of bodies
 	Busy     float64 // share of a core that this process used
 }
+
+// hammerRest is how long the load rests after each turn. Without it a load that
+// is quicker than the server would wake for each single answer, and use up its
+// core with waking; the server has the other connections' requests meanwhile.
+const hammerRest = 50 * time.Microsecond
 
 // hammer asks for one URL again and again over some connections, each with one
 // request at a time: wrk's work at less cost, since bodies are not copied.
 func hammer(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("hammer", flag.ContinueOnError)
 	address := flags.String("url", "", "what to ask for, http")
-	conns := flags.Int("conns", versusConns, "connections")
+	conns := flags.Int("conns", 64, "connections")
 	lasting := flags.Duration("for", runTime, "how long")
 	if err := flags.Parse(arguments); err != nil {
 		return err
@@ -36,7 +42,7 @@ func hammer(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := newLoop(target.address.String())
+	l, err := newLoop(target.address.String(), "") // like wrk: nothing that asks for other bytes
 	if err != nil {
 		return err
 	}
@@ -50,6 +56,7 @@ func hammer(ctx context.Context, arguments []string) error {
 		}
 		result.keepAsking(c, target.path)
 	}
+	l.rest = hammerRest
 	end := began.Add(*lasting)
 	if err := l.run(ctx, func() bool { return time.Now().After(end) || len(l.lines) == 0 }); err != nil {
 		return err
@@ -61,6 +68,7 @@ func hammer(ctx context.Context, arguments []string) error {
 func (h *hammered) keepAsking(c *line, path string) {
 	c.get(path, nil, func(a *answer) {
 		h.Requests++
+		h.Bytes += int64(a.size)
 		if a.err != nil || a.status != http.StatusOK {
 			h.Failed++
 		}

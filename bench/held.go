@@ -47,7 +47,7 @@ func heldCommand(ctx context.Context, arguments []string) error {
 		return err
 	}
 	h := &held{target: target, list: target.path, swarm: &swarm{lists: map[string]*media{}}}
-	if h.loop, err = newLoop(target.address.String()); err != nil {
+	if h.loop, err = newLoop(target.address.String(), browserFields); err != nil {
 		return err
 	}
 	if err := h.connect(ctx, *viewers); err != nil {

@@ -52,6 +52,9 @@ func TestParseProcess(t *testing.T) {
 	if v, err := parseMetric("# HELP go_goroutines x\ngo_goroutines 55\n", "go_goroutines"); err != nil || v != 55 {
 		t.Errorf("got %v, %v", v, err)
 	}
+	if d, err := parseStat("cpu  1 2 3 400 50 6 7 8 0 0\ncpu0 1\n"); err != nil || d != 190*time.Millisecond {
+		t.Errorf("got %v, %v", d, err)
+	}
 	if d, err := cpuTime(os.Getpid()); err != nil || d <= 0 {
 		t.Errorf("own CPU time: %v, %v", d, err)
 	}

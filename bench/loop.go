@@ -22,7 +22,8 @@ type loop struct {
 	lines  map[int32]*line
 	buffer []byte
 	timers timers
-	host   string // of the requests
+	head   string        // of a request after its path
+	rest   time.Duration // after each turn, so that the next one has more to do
 
 	wake   int // an eventfd that ends the wait when something is posted
 	mu     sync.Mutex
@@ -32,7 +33,9 @@ type loop struct {
 // bufferBytes bounds the head of an answer, and how much is thrown away at once.
 const bufferBytes = 1 << 20
 
-func newLoop(host string) (*loop, error) {
+// newLoop makes a loop whose requests are for one host, with more fields as
+// given, each with its line's end.
+func newLoop(host, fields string) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll: %w", err)
@@ -44,8 +47,12 @@ func newLoop(host string) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
-	return &loop{epoll: epoll, wake: wake, lines: map[int32]*line{}, buffer: make([]byte, bufferBytes), host: host}, nil
+	return &loop{epoll: epoll, wake: wake, lines: map[int32]*line{}, buffer: make([]byte, bufferBytes), head: " HTTP/1.1\r\nHost: " + host + "\r\n" + fields + "\r\n"}, nil
 }
+
+// browserFields are about what a browser sends: servers read every line of it.
+const browserFields = "Accept: */*\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\n" +
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\n"
 
 // answer is what a request got. It and its body belong to the loop again when
 // the callback returns.
@@ -106,10 +113,7 @@ func (c *line) get(path string, want func(etag string) bool, done func(*answer))
 	b := c.loop.buffer[:0]
 	b = append(b, "GET "...)
 	b = append(b, path...)
-	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, c.loop.host...)
-	// As long as a browser's, since servers read every line of it.
-	b = append(b, "\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\n\r\n"...)
+	b = append(b, c.loop.head...)
 	// Requests are small: one that does not fit into the socket means that the
 	// server has stopped reading.
 	if n, err := unix.Write(c.fd, b); err != nil || n < len(b) {
@@ -151,6 +155,7 @@ func (l *loop) run(ctx context.Context, finished func() bool) error {
 		}
 		l.takePosted()
 		l.timers.fire(time.Now())
+		time.Sleep(l.rest)
 	}
 	return nil
 }

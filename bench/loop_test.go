@@ -60,7 +60,7 @@ func TestLoop(t *testing.T) {
 	}))
 	defer server.Close()
 	address := netip.MustParseAddrPort(server.Listener.Addr().(*net.TCPAddr).String())
-	l, err := newLoop(address.String())
+	l, err := newLoop(address.String(), browserFields)
 	if err != nil {
 		t.Fatal(err)
 	}

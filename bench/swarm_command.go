@@ -43,7 +43,7 @@ func swarmCommand(ctx context.Context, arguments []string) error {
 const settleTime = 3 * time.Second
 
 func (s *swarm) run(ctx context.Context, viewers int, ramp, lasting time.Duration) (err error) {
-	if s.loop, err = newLoop(s.target.address.String()); err != nil {
+	if s.loop, err = newLoop(s.target.address.String(), browserFields); err != nil {
 		return err
 	}
 	defer s.loop.stop()

@@ -108,7 +108,7 @@ func runSwarm(t *testing.T, server *httptest.Server, over protocol) *tally {
 	address := netip.MustParseAddrPort(server.Listener.Addr().(*net.TCPAddr).String())
 	s := &swarm{target: target{over != plain, address, "/t/index.m3u8"}, over: over, tally: newTally(), lists: map[string]*media{}}
 	var err error
-	if s.loop, err = newLoop(address.String()); err != nil {
+	if s.loop, err = newLoop(address.String(), browserFields); err != nil {
 		t.Fatal(err)
 	}
 	defer s.loop.stop()

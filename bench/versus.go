@@ -4,18 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
-	"strings"
 	"time"
 )
 
-// A figure of the comparison is the median of versusRuns. Both servers are
-// asked over versusConns connections; when a server is so quick that the load
-// would be the bottleneck, over half of them, and so on.
+// A figure of the comparison is the median of versusRuns. When a server is so
+// quick that the load would be the bottleneck, both are asked over half as many
+// connections, and so on.
 const (
-	versusRuns  = 5
-	versusConns = 16
-	leastConns  = 2
+	versusRuns = 5
+	leastConns = 2
 )
 
 // versusSpec: two streams give the three sizes. One has parts of 125 kB and
@@ -34,13 +31,14 @@ type object struct {
 	name string
 	// path returns where it stands on the relay now, for it leaves the window.
 	path  func(ctx context.Context) (string, error)
+	conns int // over how many connections at once
 	goals map[protocol]float64
 }
 
 var objects = []object{
-	{"playlist 1.5 kB", listPath, map[protocol]float64{plain: 0.75, secured: 0.8, h2: 1.1}},
-	{"part 125 kB", partPath, map[protocol]float64{plain: 0.95, secured: 0.85, h2: 1.0}},
-	{"segment 1.3 MB", segmentPath, map[protocol]float64{plain: 1.05, secured: 0.8, h2: 1.0}},
+	{"playlist 1.5 kB", listPath, 64, map[protocol]float64{plain: 0.75, secured: 0.8, h2: 1.1}},
+	{"part 125 kB", partPath, 16, map[protocol]float64{plain: 0.95, secured: 0.85, h2: 1.0}},
+	{"segment 1.3 MB", segmentPath, 16, map[protocol]float64{plain: 1.05, secured: 0.8, h2: 1.0}},
 }
 
 func listPath(context.Context) (string, error) { return "/list/main/live.m3u8", nil }
@@ -122,7 +120,7 @@ type versus struct {
 // compare fills one line.
 func (v *versus) compare(ctx context.Context, o object, over protocol) (figure, error) {
 	f := figure{name: o.name + ", " + string(over), unit: "µs", goal: o.goals[over]}
-	conns, size, busiest := versusConns, 0, 0.0
+	conns, size, busiest := o.conns, 0, 0.0
 	for len(f.ours) < versusRuns {
 		if err := v.pool.alive(); err != nil {
 			return f, err
@@ -227,18 +225,4 @@ func nginxAddress(over protocol) string {
 		return "https://" + nginxHost + ":" + nginxSecurePort
 	}
 	return "https://" + nginxHost + ":" + nginxH2Port
-}
-
-// machine describes what the figures were measured on.
-func machine() string {
-	text, _ := os.ReadFile("/proc/cpuinfo") // unknown is an answer, too
-	model := "unknown CPU"
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			model = strings.TrimSpace(value)
-			break
-		}
-	}
-	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%s, %d cores, Linux %s", model, strings.Count(string(text), "processor\t"), strings.TrimSpace(string(release)))
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine describes what the figures were measured on.
+func machine() string {
+	text, _ := os.ReadFile("/proc/cpuinfo") // unknown is an answer, too
+	model := "unknown CPU"
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, %d cores, Linux %s", model, strings.Count(string(text), "processor\t"), strings.TrimSpace(string(release)))
+}
+
+// usage is how much CPU time was used up to a moment.
+type usage struct {
+	at           time.Time
+	machine, own time.Duration // own: this process's and its ended children's
+}
+
+func usageNow() (u usage, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return u, err
+	}
+	if u.machine, err = parseStat(string(text)); err != nil {
+		return u, err
+	}
+	u.at, u.own = time.Now(), ownCPU()
+	var children unix.Rusage
+	err = unix.Getrusage(unix.RUSAGE_CHILDREN, &children)
+	u.own += time.Duration(children.Utime.Nano() + children.Stime.Nano())
+	return u, err
+}
+
+// others is how much everything else on the machine used between two moments,
+// in cores: figures from a busy machine are worth less.
+func (u usage) others(since usage) float64 {
+	return max(0, float64((u.machine-since.machine)-(u.own-since.own))/float64(u.at.Sub(since.at)))
+}
+
+// clockTick is the kernel's unit in /proc/stat.
+const clockTick = 10 * time.Millisecond
+
+// parseStat reads how long all cores together were at work: the first line,
+// without idle and waiting for disks.
+func parseStat(text string) (time.Duration, error) {
+	line, _, _ := strings.Cut(text, "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 8 || fields[0] != "cpu" {
+		return 0, errors.New("read /proc/stat: no line of all cores")
+	}
+	var ticks int64
+	for i, field := range fields[1:8] { // user nice system idle iowait irq softirq
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read /proc/stat: %w", err)
+		}
+		if i != 3 && i != 4 {
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * clockTick, nil
+}
