@@ -43,6 +43,8 @@ func (c *carrier) transfer(ctx context.Context, base string) error {
 		return err
 	}
 	c.begun()
+	c.Precedence.enter()
+	defer c.Precedence.leave()
 	// A server that does not know ranges sends all anew.
 	if response.StatusCode != http.StatusPartialContent {
 		if err := c.in.passOver(response.Body, have); err != nil {

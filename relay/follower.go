@@ -18,6 +18,9 @@ type FollowerConfig struct {
 	Client     *http.Client      // must not follow redirects; its dialer bounds the connect time
 	Logger     *slog.Logger
 
+	// Precedence is told when live media come in. May be nil.
+	Precedence *Precedence
+
 	// Origins returns the base URLs (http://127.0.0.1:8080) of the origins, of
 	// which one speaks for the authority: none while the pool has no origin.
 	// The control channel always goes there. It must not block.

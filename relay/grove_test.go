@@ -45,6 +45,8 @@ type tree struct {
 	follower *Follower // nil at the origin
 	fault    atomic.Int32
 	halves   atomic.Int32 // bodies to break off in the middle
+	lie      atomic.Value // a string: the list that it gives whatever it has
+	slow     atomic.Bool  // media come in two halves, slowHalf apart
 	released chan struct{}
 
 	mu     sync.Mutex
@@ -193,10 +195,13 @@ func (n *tree) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	n.mu.Unlock()
 	if r.URL.Path != ControlPath {
-		w = &sufferer{ResponseWriter: w, node: n, ctx: r.Context(), media: strings.HasSuffix(r.URL.Path, ".m4s")}
+		w = &sufferer{ResponseWriter: w, node: n, ctx: r.Context(), media: strings.HasSuffix(r.URL.Path, ".m4s"), list: strings.HasSuffix(r.URL.Path, "live.m3u8")}
 	}
 	n.server.ServeHTTP(w, r)
 }
+
+// slowHalf is what the second half of a slow body takes.
+const slowHalf = 100 * time.Millisecond
 
 // sufferer is an answer of a node that may be ill.
 type sufferer struct {
@@ -204,6 +209,7 @@ type sufferer struct {
 	node  *tree
 	ctx   context.Context
 	media bool
+	list  bool
 	begun bool
 	ill   bool // another answer was given
 }
@@ -215,6 +221,10 @@ func (s *sufferer) WriteHeader(status int) {
 		return
 	}
 	s.begun = true
+	if lie, _ := s.node.lie.Load().(string); lie != "" && s.list {
+		s.instead(http.StatusOK, "application/vnd.apple.mpegurl", lie)
+		return
+	}
 	switch s.node.fault.Load() {
 	case hangs:
 		s.pause(time.Hour)
@@ -251,6 +261,13 @@ func (s *sufferer) Write(b []byte) (int, error) {
 		_, _ = s.ResponseWriter.Write(b[:len(b)/2])
 		_ = http.NewResponseController(s.ResponseWriter).Flush()
 		panic(http.ErrAbortHandler)
+	}
+	if s.media && s.node.slow.Load() {
+		_, _ = s.ResponseWriter.Write(b[:len(b)/2])
+		_ = http.NewResponseController(s.ResponseWriter).Flush()
+		s.pause(slowHalf)
+		n, err := s.ResponseWriter.Write(b[len(b)/2:])
+		return len(b)/2 + n, err
 	}
 	for i := range b {
 		if s.node.fault.Load() != trickles {

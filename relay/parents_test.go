@@ -26,6 +26,17 @@ func TestAParentDies(t *testing.T) {
 		"1 byte/s":    {func(_ *grove, p *tree) { p.fault.Store(trickles) }, 530 * time.Millisecond},
 		"only lists":  {func(_ *grove, p *tree) { p.fault.Store(mediaHang) }, 530 * time.Millisecond},
 		"HTML":        {func(_ *grove, p *tree) { p.fault.Store(hypertext) }, 220 * time.Millisecond},
+		"an old list": {func(g *grove, p *tree) { p.lie.Store(string(g.feed.window.Version().Text)) }, 220 * time.Millisecond},
+		"half a list": {func(g *grove, p *tree) {
+			text := string(g.feed.window.Version().Text)
+			p.lie.Store(text[:len(text)/2])
+		}, 220 * time.Millisecond},
+		"a lower epoch": {func(g *grove, p *tree) {
+			p.lie.Store(strings.ReplaceAll(string(g.feed.window.Version().Text), "0000000a/", "00000009/"))
+		}, 220 * time.Millisecond},
+		"a higher epoch": {func(g *grove, p *tree) {
+			p.lie.Store(strings.ReplaceAll(string(g.feed.window.Version().Text), "0000000a/", "0000000b/"))
+		}, 220 * time.Millisecond},
 		"half bodies": {func(_ *grove, p *tree) { p.halves.Store(1 << 20) }, 220 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,6 +235,32 @@ func TestTheSourceIsLost(t *testing.T) {
 		if got := request(child.server, "GET", "/theatre/main/live.m3u8"); got.Code != http.StatusOK {
 			t.Errorf("%d after the parents came back", got.Code)
 		}
+		g.end()
+	})
+}
+
+// The second half of each part takes 100 ms from the origin; a relay of a relay
+// of a relay has it 2 ways later, not 300 ms.
+func TestAChainOfRelaysForwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrove(t)
+		var last *tree
+		for i := range 3 {
+			last = g.relay(fmt.Sprintf("10.0.0.%d", i+2), fmt.Sprintf("10.0.0.%d", i+1))
+			time.Sleep(500 * time.Millisecond)
+		}
+		g.origin.slow.Store(true)
+		hint := last.window().Version().Playlist.Hint
+		g.feed.part()
+		began := time.Now()
+		o, err := last.window().Media(t.Context(), hint)
+		if err != nil || string(o.Body) != string(feedBody(hint)) {
+			t.Fatal(o, err)
+		}
+		if took, want := time.Since(began), slowHalf+3*groveDelay; took != want {
+			t.Errorf("the part came after %v, want %v", took, want)
+		}
+		time.Sleep(time.Second)
 		g.end()
 	})
 }

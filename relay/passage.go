@@ -13,6 +13,9 @@ import (
 // before the list is asked for anew.
 const maxRounds = 3
 
+// alonePatience is by how much longer the only parent is waited for.
+const alonePatience = 4
+
 // Causes with which a passage ends its request to one parent and goes on at
 // another.
 var (
@@ -195,10 +198,11 @@ func (p *passage) inBacklog(many bool) {
 // silence is how long a parent may take to begin with an object that is due.
 func (p *passage) silence() time.Duration {
 	c := p.r.window.constants
+	d := c.slack()
 	if p.backlog {
-		return (c.slack() + time.Second) << p.round
+		d += time.Second
 	}
-	return c.slack() << p.round
+	return p.patience(d)
 }
 
 // receipt is how long an answer may take from its beginning: a parent that
@@ -208,6 +212,15 @@ func (p *passage) receipt() time.Duration {
 	d := max(p.duration, c.PartTarget) + c.slack()
 	if p.backlog {
 		d *= joinFetches // which share the link
+	}
+	return p.patience(d)
+}
+
+// patience is d, or more where it is no use to lose it soon: in later rounds,
+// and with the only parent. It needs p.mu.
+func (p *passage) patience(d time.Duration) time.Duration {
+	if len(p.r.parents.order()) == 1 {
+		d *= alonePatience
 	}
 	return d << p.round
 }

@@ -308,6 +308,14 @@ func TestBadConfigs(t *testing.T) {
 			`pool_secret_file: DIR is no file: write the path of the file with the pool's secret`,
 		},
 		{
+			"a parent without a port", "relay", "parents: []", "parents: [192.0.2.10]", "",
+			`parents[0]: "192.0.2.10" is no address of a node: write one such as 192.0.2.10:8080 or http://192.0.2.10:8080`,
+		},
+		{
+			"a parent with a path", "relay", "parents: []", "parents: [http://192.0.2.10/theatre]", "",
+			`parents[0]: "http://192.0.2.10/theatre" is no address of a node: write one such as 192.0.2.10:8080 or http://192.0.2.10:8080`,
+		},
+		{
 			"another file as authority key", "origin", "authority_key_file: authority.key", "authority_key_file: pool.secret", "",
 			`authority_key_file: DIR/pool.secret is no private key in PEM: take the authority.key that "surgecast init" made`,
 		},

@@ -25,10 +25,12 @@ func (n *node) dvrConfig() relay.DVRConfig {
 	}
 }
 
-// openDVR opens a relay's DVR: what it has not seen comes from its parents.
-func (r *relayNode) openDVR(parents func() []string) (err error) {
+// openDVR opens a relay's DVR: what it has not seen comes from its parents,
+// after what is live.
+func (r *relayNode) openDVR(parents func() []string, live *relay.Precedence) (err error) {
 	config := r.dvrConfig()
 	config.Upstreams, config.Peers = parents, r.peers
+	config.Client = live.Polite(r.client)
 	r.dvr, err = relay.OpenDVR(config)
 	return err
 }

@@ -68,7 +68,8 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	}
 	r := &relayNode{node: n}
 	parents := r.parents(config.Parents)
-	if err := r.openDVR(parents); err != nil {
+	live := new(relay.Precedence)
+	if err := r.openDVR(parents, live); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	r.follower = relay.NewFollower(relay.FollowerConfig{
@@ -81,6 +82,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		OriginsChanged: n.cluster.Changed,
 		Parents:        parents,
 		ParentsChanged: n.cluster.Changed,
+		Precedence:     live,
 		DVR:            r.dvr,
 	})
 	pool := http.NewServeMux()
