@@ -107,6 +107,9 @@ func (d *DVR) forget(stream string) {
 // On a relay, epoch returns the authority's, beyond which nothing is taken; nil
 // on an origin.
 func (d *DVR) Run(ctx context.Context, st *Stream, length time.Duration, epoch func() Epoch) error {
+	if err := ValidStream(st.Name); err != nil {
+		return err // it becomes a folder
+	}
 	if length <= 0 {
 		d.forget(st.Name)
 		return nil
@@ -121,6 +124,9 @@ func (d *DVR) Run(ctx context.Context, st *Stream, length time.Duration, epoch f
 				continue
 			}
 			started[rendition] = true
+			if !validLabel(rendition) {
+				return fmt.Errorf("rendition name %q", clip(rendition))
+			}
 			r, err := d.newRecording(st, rendition, length, epoch)
 			if err != nil {
 				return fmt.Errorf("record %s/%s: %w", st.Name, rendition, err)

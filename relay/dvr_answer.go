@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -45,9 +46,6 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 		s.fail(w, r, fmt.Errorf("%w: the disk is busy", ErrUnavailable))
 		return
 	}
-	if s.fromNode(r) {
-		media = 0
-	}
 	h := w.Header()
 	h["Content-Type"] = typeMedia
 	h["Cache-Control"] = []string{mediaCaching(s.MediaMaxAge + recording.length)}
@@ -57,7 +55,14 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 	}
 	setWriteDeadline(w, int(size))
 	http.ServeContent(w, r, "", time.Time{}, f)
-	s.Load.Add(size, media)
+	sent, _ := strconv.ParseInt(h.Get("Content-Length"), 10, 64) // none: nothing was sent
+	if sent == 0 || r.Method == http.MethodHead {
+		sent, media = 0, 0
+	}
+	if s.fromNode(r) {
+		media = 0
+	}
+	s.Load.Add(sent, media)
 }
 
 // mediaCaching says for how long media may be kept: as long as they can be had.

@@ -89,7 +89,7 @@ type longBuilder struct {
 // top of those. One that would be longer begins anew.
 const (
 	maxLongSegments = 100_000
-	maxLongBytes    = 8 << 20
+	maxLongBytes    = 16 << 20
 )
 
 // next returns the media sequence number that comes next; 0 in an empty list.
@@ -183,15 +183,12 @@ func (b *longBuilder) slide(before uint64) int {
 // version renders the list as it is now.
 func (b *longBuilder) version() *longList {
 	l := &longList{longHeader: b.longHeader}
-	text := b.appendHeader(make([]byte, 0, 256+48*len(b.segments)))
+	text := b.appendHeader(make([]byte, 0, 256+100*len(b.segments)))
 	var inForce MediaName
 	for i := range b.segments {
 		s := &b.segments[i]
 		l.take(s)
-		// Dates are slewed by a millisecond a segment at most: one in ten is as
-		// good as all, and halves the list.
-		dated := i == 0 || s.Discontinuity || s.Gap != b.segments[i-1].Gap || s.Name.Number%10 == 0
-		text = s.appendLong(text, inForce, dated)
+		text = s.appendLong(text, inForce)
 		inForce = s.Map
 	}
 	if b.ended {
@@ -216,12 +213,8 @@ func (b *longBuilder) appendHeader(text []byte) []byte {
 }
 
 // appendLong appends a closed segment as it stands in a long list.
-func (s *Segment) appendLong(text []byte, inForce MediaName, dated bool) []byte {
-	tags := *s
-	if !dated {
-		tags.ProgramDateTime = time.Time{}
-	}
-	text = tags.appendTags(text, inForce)
+func (s *Segment) appendLong(text []byte, inForce MediaName) []byte {
+	text = s.appendTags(text, inForce)
 	text = append(text, "#EXTINF:"...)
 	text = appendSeconds(text, s.Duration)
 	text = append(text, ",\n"...)

@@ -1,12 +1,14 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 )
 
@@ -33,6 +35,7 @@ func newMadeList(r *Recording, c Constants) (*madeList, error) {
 	if header.target == c.TargetDuration {
 		m.builder.resume(header, segments)
 	}
+	m.builder.slide(m.index.from)
 	m.claim()
 	m.builder.slide(0)
 	m.index.stale = true // written anew with the first segment
@@ -136,6 +139,7 @@ const indexName = "list.m3u8"
 type longIndex struct {
 	path    string
 	stale   bool      // to be written anew
+	from    uint64    // where the list began when it was loaded
 	dropped int       // segments in the file that left the list
 	inForce MediaName // the MAP at the file's end
 }
@@ -151,6 +155,14 @@ func (x *longIndex) load() (longHeader, []Segment, error) {
 	}
 	var segments []Segment
 	header, _ := scanLongList(text, func(s *Segment) { segments = append(segments, *s) })
+	x.from = header.sequence
+	for line := range bytes.Lines(text) {
+		value, tagged := bytes.CutPrefix(line, []byte(fromTag))
+		value, whole := bytes.CutSuffix(value, []byte("\n"))
+		if n, ok := parseDecimal(string(value)); tagged && whole && ok {
+			x.from = n
+		}
+	}
 	return header, segments, nil
 }
 
@@ -159,7 +171,8 @@ func (x *longIndex) save(b *longBuilder, added int) error {
 	if x.stale || added == len(b.segments) || x.dropped > len(b.segments)+100 {
 		return x.rewrite(b)
 	}
-	text := x.appendSegments(nil, b.segments[len(b.segments)-added:])
+	text := append([]byte(fromTag), strconv.FormatUint(b.sequence, 10)...)
+	text = x.appendSegments(append(text, '\n'), b.segments[len(b.segments)-added:])
 	f, err := os.OpenFile(x.path, os.O_WRONLY|os.O_APPEND, 0o600)
 	if err == nil {
 		_, err = f.Write(text)
@@ -172,10 +185,13 @@ func (x *longIndex) save(b *longBuilder, added int) error {
 	return nil
 }
 
-// appendSegments dates each segment: the next start may begin at any.
+// fromTag says with which segment the list begins: what stands before it in the
+// file was dropped, and must not come back.
+const fromTag = "#SURGECAST-FROM:"
+
 func (x *longIndex) appendSegments(text []byte, segments []Segment) []byte {
 	for i := range segments {
-		text = segments[i].appendLong(text, x.inForce, true)
+		text = segments[i].appendLong(text, x.inForce)
 		x.inForce = segments[i].Map
 	}
 	return text

@@ -69,6 +69,9 @@ func (f *feed) render() []byte {
 			l.Segments[i].Parts = nil
 		}
 		if len(l.Segments) > feedWindow {
+			if l.Segments[0].Discontinuity {
+				l.DiscontinuitySequence++
+			}
 			l.Segments = l.Segments[1:]
 			l.MediaSequence++
 		}
