@@ -93,6 +93,7 @@ func namesGzip(accepted string) bool {
 func (s *server) send(w http.ResponseWriter, r *http.Request, body []byte, etag string, media time.Duration) {
 	h := w.Header()
 	if matches(r.Header.Get("If-None-Match"), etag) {
+		h.Del("Content-Type") // there is no content
 		w.WriteHeader(http.StatusNotModified)
 		s.Load.Add(0, 0)
 		return

@@ -136,7 +136,11 @@ func (l *lane) start(conn net.Conn) {
 			return
 		}
 		// A handshake needs a deep stack; what follows needs little.
-		l.wait.Go(c.serve)
+		if isH2(c) {
+			l.wait.Go(func() { l.serveH2(c) })
+		} else {
+			l.wait.Go(c.serve)
+		}
 		return
 	}
 	c.serve()

@@ -40,11 +40,10 @@ func prepare(status int, h http.Header, body []byte, media time.Duration) *prepa
 	if status != http.StatusNotModified {
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
-	p.fields = appendStatus(nil, status)
+	p.fields = appendHeader(appendStatus(nil, status), h)
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		for _, value := range h[name] {
 			p.lines = append(append(append(append(p.lines, name...), ": "...), value...), "\r\n"...)
-			p.fields = appendField(p.fields, name, value)
 		}
 	}
 	p.lines = append(p.lines, "\r\n"...)
@@ -137,6 +136,13 @@ func (s *server) ambiguous() *prepared {
 	return serveAnswer(0, func(w http.ResponseWriter) {
 		w.Header()["Connection"] = []string{"close"}
 		s.refuse(w, http.StatusBadRequest, "this request can be read in two ways")
+	})
+}
+
+// tooLarge is the answer to a request whose header list is too long.
+func (s *server) tooLarge() *prepared {
+	return serveAnswer(0, func(w http.ResponseWriter) {
+		s.refuse(w, http.StatusRequestHeaderFieldsTooLarge, "the header of this request is too long")
 	})
 }
 

@@ -12,7 +12,10 @@ import (
 const tick = time.Second
 
 // date is a moment as the Date field has it.
-type date struct{ text string }
+type date struct {
+	text  string
+	field []byte // for HTTP/2
+}
 
 // laneClock counts ticks and knows the date. Reading it costs nothing.
 type laneClock struct {
@@ -23,7 +26,8 @@ type laneClock struct {
 // advance moves the clock on by one tick.
 func (c *laneClock) advance() {
 	c.ticks.Add(1)
-	c.date.Store(&date{text: time.Now().UTC().Format(http.TimeFormat)})
+	text := time.Now().UTC().Format(http.TimeFormat)
+	c.date.Store(&date{text, appendField(nil, "Date", text)})
 }
 
 // after returns the tick by which at least the patience has passed.

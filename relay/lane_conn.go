@@ -42,6 +42,9 @@ func (c *laneConn) serve() {
 	c.rest(headPatience)
 	for {
 		switch err := c.request(); {
+		case errors.Is(err, errForeign) && isH2(c):
+			c.lane.serveH2(c)
+			return
 		case errors.Is(err, errForeign), errors.Is(err, io.ErrShortBuffer):
 			c.lane.handOver(c)
 			return

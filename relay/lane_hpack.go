@@ -1,6 +1,9 @@
 package relay
 
 import (
+	"maps"
+	"net/http"
+	"slices"
 	"strconv"
 
 	"golang.org/x/net/http2/hpack"
@@ -48,6 +51,16 @@ func appendField(b []byte, name, value string) []byte {
 		b = appendText(append(b, 0), name)
 	}
 	return appendText(b, value)
+}
+
+// appendHeader appends header fields in the order of their names.
+func appendHeader(b []byte, h http.Header) []byte {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			b = appendField(b, name, value)
+		}
+	}
+	return b
 }
 
 // appendText appends a string, in Huffman's code where that is shorter.

@@ -97,21 +97,31 @@ func (r *laneRequest) parseLine(line string) bool {
 		}
 		r.head = true
 	}
-	if target, ok = strings.CutSuffix(target, " HTTP/1.1"); !ok || target == "" || target[0] != '/' {
+	if target, ok = strings.CutSuffix(target, " HTTP/1.1"); !ok {
 		return false
 	}
-	r.path, r.query, _ = strings.Cut(target, "?")
-	for i := range len(r.path) {
-		if !pathByte(r.path[i]) {
-			return false
+	r.path, r.query, ok = cutTarget(target)
+	return ok
+}
+
+// cutTarget splits a request target. False: it has more in it than names in
+// their plain spelling.
+func cutTarget(target string) (path, query string, ok bool) {
+	if target == "" || target[0] != '/' {
+		return "", "", false
+	}
+	path, query, _ = strings.Cut(target, "?")
+	for i := range len(path) {
+		if !pathByte(path[i]) {
+			return "", "", false
 		}
 	}
-	for i := range len(r.query) {
-		if c := r.query[i]; c <= ' ' || c >= 0x7f || c == '#' {
-			return false
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			return "", "", false
 		}
 	}
-	return true
+	return path, query, true
 }
 
 // pathByte tells whether a path may have the byte: those of our names, and of

@@ -22,11 +22,14 @@ func startLane(t testing.TB, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = Serve(ctx, listener, &http.Server{Handler: h, ReadHeaderTimeout: headPatience})
+		_ = Serve(ctx, listener, &http.Server{Handler: h, ReadHeaderTimeout: headPatience, Protocols: protocols})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return listener.Addr().String()
