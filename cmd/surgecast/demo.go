@@ -20,6 +20,7 @@ import (
 type demoCmd struct {
 	Dir string        `help:"Folder for configurations, state and logs; it may be an earlier demo's. Default: a new temporary one." placeholder:"DIR"`
 	For time.Duration `help:"End by itself this long after all is up, such as 30s. Default: at Ctrl-C." placeholder:"TIME"`
+	TLS bool          `name:"tls" help:"Serve HTTPS too, with a throw-away certificate for 127.0.0.1 to 127.0.0.9 and live.surgecast.test."`
 }
 
 // Help is shown by --help.
@@ -44,14 +45,14 @@ type demo struct {
 
 // Run runs the demo until ctx ends, or for as long as was asked.
 func (c *demoCmd) Run(ctx context.Context, out io.Writer) error {
-	if err := newDemoPlan(ctx, "").busyPorts(ctx); err != nil { // before anything is made
+	if err := newDemoPlan(ctx, "", c.TLS).busyPorts(ctx); err != nil { // before anything is made
 		return err
 	}
 	dir, err := c.folder()
 	if err != nil {
 		return err
 	}
-	d := &demo{demoPlan: newDemoPlan(ctx, dir), screen: newScreen(out)}
+	d := &demo{demoPlan: newDemoPlan(ctx, dir, c.TLS), screen: newScreen(out)}
 	if err := d.writeFiles(); err != nil {
 		return err
 	}
@@ -131,6 +132,10 @@ func (d *demo) where(place demoPlace) string {
 }
 
 func (d *demo) url(place demoPlace) string { return "http://" + d.where(place) }
+
+func (d *demo) secureURL(place demoPlace) string {
+	return "https://" + netip.AddrPortFrom(place.Address, place.TLS).String()
+}
 
 // await asks again and again until a thing is so, the child (if any) ends, or
 // time is up.
@@ -243,6 +248,9 @@ func (d *demo) explain() {
 	self := os.Args[0]
 	s := d.screen
 	s.Print("\n%s  %s\n", s.paint(bold, "Watch it"), s.paint(cyan, d.url(d.Relays[0])+"/"+demoStream+"/"))
+	if d.Secure {
+		s.Print("%s  %s  (browsers warn of its certificate, which is new)\n", s.paint(bold, " … HTTPS"), s.paint(cyan, d.secureURL(d.Relays[0])+"/"+demoStream+"/"))
+	}
 	s.Print("\n%s, in another terminal\n\n", s.paint(bold, "Three things to try"))
 	s.Print("  1. Push a film or camera of your own; the newest publisher is on air:\n%s\n\n", indent(s.paint(cyan,
 		"ffmpeg -re -stream_loop -1 -i FILE -c:v libx264 -preset veryfast -tune zerolatency \\\n"+

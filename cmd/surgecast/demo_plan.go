@@ -29,6 +29,7 @@ type demoPlan struct {
 	DNS     netip.AddrPort
 	RTSP    netip.AddrPort
 	Clone   demoPlace // one more relay, for the one who watches to start
+	Secure  bool      // with HTTPS
 	Crowded bool      // all on 127.0.0.1, since the other addresses can't be bound
 }
 
@@ -39,18 +40,20 @@ type demoPlace struct {
 	Viewers uint16
 	Gossip  uint16
 	API     uint16
+	TLS     uint16 // used when the demo is secure
 }
 
 // newDemoPlan gives each node an address of its own, as on machines of their
 // own; where this machine has but one loopback address, each its own ports.
-func newDemoPlan(ctx context.Context, dir string) demoPlan {
+func newDemoPlan(ctx context.Context, dir string, secure bool) demoPlan {
 	home := netip.MustParseAddr("127.0.0.1")
 	p := demoPlan{
-		Dir:  dir,
-		DNS:  netip.AddrPortFrom(home, demoDNSPort),
-		RTSP: netip.AddrPortFrom(home, defaultRTSPPort),
+		Dir:    dir,
+		Secure: secure,
+		DNS:    netip.AddrPortFrom(home, demoDNSPort),
+		RTSP:   netip.AddrPortFrom(home, defaultRTSPPort),
 	}
-	place := demoPlace{Address: home, Config: filepath.Join(dir, "origin.yaml"), Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort}
+	place := demoPlace{Address: home, Config: filepath.Join(dir, "origin.yaml"), Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort, TLS: defaultTLSPort}
 	p.Origin = place
 	place.Config = filepath.Join(dir, "relay.yaml")
 	for range demoRelays {
@@ -75,6 +78,7 @@ func (p *demoPlan) crowd(home netip.Addr) {
 			Viewers: defaultViewerPort + shift,
 			Gossip:  defaultGossipPort + shift,
 			API:     defaultAPIPort + shift,
+			TLS:     defaultTLSPort + shift,
 		}
 	}
 	for i := range p.Relays {
@@ -106,6 +110,9 @@ func (p demoPlan) busyPorts(ctx context.Context) error {
 		try(place.Address, place.Viewers, "viewers", "tcp")
 		try(place.Address, place.Gossip, "gossip", "tcp", "udp")
 		try(place.Address, place.API, "private API", "tcp")
+		if p.Secure {
+			try(place.Address, place.TLS, "HTTPS", "tcp")
+		}
 	}
 	try(p.RTSP.Addr(), p.RTSP.Port(), "RTSP", "tcp")
 	try(p.RTSP.Addr(), defaultRTPPort, "RTP", "udp")
@@ -147,22 +154,51 @@ func (p demoPlan) writeFiles() error {
 		return fmt.Errorf("look into the folder: %w", err)
 	}
 	if err != nil {
-		files, err := newPoolFiles(poolSettings{
-			Stream:     demoStream,
-			Zone:       demoZone,
-			Origin:     p.Origin.Address,
-			OriginMore: []setting{{"dns.port", fmt.Sprint(demoDNSPort)}, {"drain", "0s"}},
-			RelayMore:  []setting{{"drain", "1s"}},
-		})
-		if err != nil {
+		if err := p.writePool(); err != nil {
 			return err
 		}
-		if err := files.write(p.Dir); err != nil {
-			return err
-		}
+	} else if err := p.asBefore(); err != nil {
+		return err
 	}
 	if p.Crowded {
 		return p.writeCrowded()
+	}
+	return nil
+}
+
+func (p demoPlan) writePool() error {
+	var tls []setting
+	if p.Secure {
+		tls = []setting{{"tls.cert_file", certFileName}, {"tls.key_file", keyFileName}}
+	}
+	files, err := newPoolFiles(poolSettings{
+		Stream:     demoStream,
+		Zone:       demoZone,
+		Origin:     p.Origin.Address,
+		OriginMore: append([]setting{{"dns.port", fmt.Sprint(demoDNSPort)}, {"drain", "0s"}}, tls...),
+		RelayMore:  append([]setting{{"drain", "1s"}}, tls...),
+	})
+	if err != nil {
+		return err
+	}
+	if err := files.write(p.Dir); err != nil || !p.Secure {
+		return err
+	}
+	addresses := []netip.Addr{p.Origin.Address}
+	for len(addresses) < 9 {
+		addresses = append(addresses, addresses[len(addresses)-1].Next())
+	}
+	return writeCertificate(p.Dir, []string{demoZone}, addresses)
+}
+
+// asBefore tells when an earlier demo in the folder was of another kind.
+func (p demoPlan) asBefore() error {
+	config, err := loadOriginConfig(p.Origin.Config)
+	if err != nil {
+		return err
+	}
+	if p.Secure && !config.TLS.On() {
+		return fmt.Errorf("the demo in %s was made without --tls: choose another --dir", p.Dir)
 	}
 	return nil
 }
@@ -183,6 +219,7 @@ func (p demoPlan) writeCrowded() error {
 			{"ports.viewers", fmt.Sprint(place.Viewers)},
 			{"ports.gossip", fmt.Sprint(place.Gossip)},
 			{"ports.api", fmt.Sprint(place.API)},
+			{"tls.port", fmt.Sprint(place.TLS)},
 		})
 		if err != nil {
 			return err

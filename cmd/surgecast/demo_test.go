@@ -13,7 +13,7 @@ import (
 )
 
 func TestDemoPlanGivesEachNodeAnAddress(t *testing.T) {
-	p := newDemoPlan(t.Context(), "dir")
+	p := newDemoPlan(t.Context(), "dir", false)
 	if p.Crowded {
 		t.Skip("this machine has only one loopback address")
 	}
@@ -30,7 +30,7 @@ func TestDemoPlanGivesEachNodeAnAddress(t *testing.T) {
 // TestCrowdedDemo holds what is done where 127.0.0.2 can't be bound: ports and
 // state apart, one configuration for each relay, all of them good.
 func TestCrowdedDemo(t *testing.T) {
-	p := newDemoPlan(t.Context(), t.TempDir())
+	p := newDemoPlan(t.Context(), t.TempDir(), true)
 	p.Crowded = true
 	p.crowd(loopback)
 	if err := p.writeFiles(); err != nil {
@@ -42,7 +42,7 @@ func TestCrowdedDemo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, own := range []string{c.Dir, fmt.Sprint(c.Ports.Viewers), fmt.Sprint(c.Ports.Gossip), fmt.Sprint(c.Ports.API)} {
+		for _, own := range []string{c.Dir, fmt.Sprint(c.Ports.Viewers), fmt.Sprint(c.Ports.Gossip), fmt.Sprint(c.Ports.API), fmt.Sprint(c.TLS.Port)} {
 			if seen[own] {
 				t.Errorf("%s is used twice", own)
 			}
@@ -55,8 +55,22 @@ func TestCrowdedDemo(t *testing.T) {
 	if err := p.writeFiles(); err != nil {
 		t.Errorf("the folder can't be used again: %v", err)
 	}
+	if err := newDemoPlan(t.Context(), p.Dir, false).writeFiles(); err != nil {
+		t.Errorf("the folder can't be used again without --tls: %v", err)
+	}
 	if key, err := p.publishKey(); err != nil || len(key) != 24 {
 		t.Errorf("publish key %q, %v", key, err)
+	}
+}
+
+func TestDemoFolderOfAnotherKind(t *testing.T) {
+	dir := t.TempDir()
+	if err := newDemoPlan(t.Context(), dir, false).writeFiles(); err != nil {
+		t.Fatal(err)
+	}
+	want := "the demo in " + dir + " was made without --tls: choose another --dir"
+	if err := newDemoPlan(t.Context(), dir, true).writeFiles(); err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -120,7 +134,7 @@ func TestDemo(t *testing.T) {
 	t.Setenv(asMain, "1")
 	dir := filepath.Join(t.TempDir(), "demo")
 	var out bytes.Buffer
-	if err := (&demoCmd{Dir: dir, For: 3e9}).Run(t.Context(), &out); err != nil {
+	if err := (&demoCmd{Dir: dir, For: 3e9, TLS: true}).Run(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	t.Log(out.String())

@@ -40,6 +40,7 @@ type story struct {
 	relays []*storyRelayNode
 
 	tune              func(*OriginConfig) // may be nil
+	every             func(*NodeConfig)   // may be nil
 	certFile, keyFile string              // of TLS, if there is
 	bare              bool                // the origin's requests are not counted: its own delivery is under test
 }
@@ -86,6 +87,9 @@ func (s *story) nodeConfig() NodeConfig {
 	c.Seeds = []HostPort{{netip.MustParseAddrPort(storyOrigin() + ":7946")}}
 	c.Ports.API = 0 // its figures come from real sockets elsewhere
 	c.TLS.CertFile, c.TLS.KeyFile = s.certFile, s.keyFile
+	if s.every != nil {
+		s.every(&c)
+	}
 	return c
 }
 
