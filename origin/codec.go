@@ -105,6 +105,22 @@ func describe(c codecs.Codec) (trackDescription, error) {
 	return trackDescription{}, fmt.Errorf("codec %T", c)
 }
 
+// channels returns how many channels an audio codec has, 0 when not known.
+func channels(c codecs.Codec) int {
+	switch c := c.(type) {
+	case *codecs.MPEG4Audio:
+		switch n := c.Config.ChannelConfig; {
+		case n >= 1 && n <= 6:
+			return int(n)
+		case n == 7:
+			return 8
+		}
+	case *codecs.Opus:
+		return c.ChannelCount
+	}
+	return 0
+}
+
 func describeH264(c *codecs.H264) (trackDescription, error) {
 	var sps h264.SPS
 	if err := sps.Unmarshal(c.SPS); err != nil {

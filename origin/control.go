@@ -77,6 +77,28 @@ func (c *catalogue) revise(name string) bool {
 	return first
 }
 
+// declare says which renditions a stream has, before it goes live. It is told
+// with the revision that makes it so.
+func (c *catalogue) declare(name string, renditions []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.state.Streams {
+		if c.state.Streams[i].Name == name {
+			c.state.Streams[i].Renditions = renditions
+		}
+	}
+}
+
+// remove takes a stream out.
+func (c *catalogue) remove(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Streams = slices.DeleteFunc(c.state.Streams, func(s relay.CatalogueStream) bool { return s.Name == name })
+	if err := c.sign(); err != nil {
+		c.logger.Error("catalogue not signed", "err", err)
+	}
+}
+
 // current returns the signed line and the channel that is closed at the next.
 func (c *catalogue) current() ([]byte, <-chan struct{}) {
 	c.mu.Lock()

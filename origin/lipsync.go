@@ -142,7 +142,7 @@ func (in *ingest) describe() ([]Track, error) {
 		if err := checkCodec(c); err != nil {
 			return nil, err
 		}
-		tracks[i] = Track{Codec: c, ClockRate: int(track.clock.clockRate)}
+		tracks[i] = Track{Codec: c, ClockRate: int(track.clock.clockRate), Missing: track.clock.packets == 0}
 	}
 	return tracks, nil
 }

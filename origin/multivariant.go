@@ -2,6 +2,8 @@ package origin
 
 import (
 	"math"
+	"slices"
+	"strconv"
 	"time"
 
 	"surgecast/relay"
@@ -78,4 +80,42 @@ func newVariant(rendition string, tracks []trackDescription, m *meter, measured 
 		v.FrameRate = math.Round(v.FrameRate*1000) / 1000
 	}
 	return v
+}
+
+// withSounds returns the variant as it is played with any of its sounds: the
+// rates are those with the fattest, the codecs all that there are.
+func (s *stream) withSounds(v relay.Variant, sounds []*sound) relay.Variant {
+	v.Codecs = slices.Clone(v.Codecs)
+	var peak, average int64
+	for i, one := range sounds {
+		m := &s.beside[i].meter
+		peak, average = max(peak, m.bandwidth), max(average, m.average)
+		if d, err := describe(one.track.Codec); err == nil && !slices.Contains(v.Codecs, d.codec) {
+			v.Codecs = append(v.Codecs, d.codec)
+		}
+	}
+	v.Bandwidth += peak
+	v.AverageBandwidth += average
+	return v
+}
+
+// soundLines describes the audio renditions. Their names are what a player's
+// menu shows: the language where it is known.
+func (s *stream) soundLines(sounds []*sound) []relay.Sound {
+	var all []relay.Sound
+	names := map[string]bool{}
+	for i, one := range sounds {
+		line := relay.Sound{Rendition: one.timeline.rendition, Channels: channels(one.track.Codec), Default: i == 0}
+		line.Name = line.Rendition
+		if i < len(s.Languages) && s.Languages[i] != "" {
+			line.Language = s.Languages[i]
+			line.Name = line.Language
+		}
+		if names[line.Name] {
+			line.Name += " " + strconv.Itoa(i+1)
+		}
+		names[line.Name] = true
+		all = append(all, line)
+	}
+	return all
 }

@@ -57,10 +57,26 @@ type StreamConfig struct {
 	// Constants never change while the stream lives; the zero value means
 	// relay.DefaultConstants.
 	Constants relay.Constants
+	// Audio says where sound goes beside pictures, default AudioMuxed.
+	Audio AudioMode
+	// Languages are those of the audio tracks in the order of the encoder, as
+	// RFC 5646 writes them; fewer than there are tracks, or none, if not known.
+	Languages []string
 	// DVR is how long viewers can look back beside the live window; 0: not.
 	// The relays are told; the media are kept by a relay.DVR.
 	DVR time.Duration
 }
+
+// AudioMode says where sound goes beside pictures.
+type AudioMode string
+
+const (
+	// AudioMuxed puts a single audio track into the rendition of the pictures:
+	// half the requests a viewer. Two and more become renditions all the same.
+	AudioMuxed AudioMode = "muxed"
+	// AudioSeparate makes each audio track a rendition, audio-0, audio-1, …
+	AudioSeparate AudioMode = "separate"
+)
 
 // Origin packages the streams of one configuration.
 type Origin struct {
@@ -121,9 +137,14 @@ func (c *Config) prepare() error {
 		if s.Constants == (relay.Constants{}) {
 			s.Constants = relay.DefaultConstants()
 		}
+		if s.Audio == "" {
+			s.Audio = AudioMuxed
+		}
 		switch err := s.Constants.Validate(); {
 		case err != nil:
 			return fmt.Errorf("stream %q: %w", s.Name, err)
+		case s.Audio != AudioMuxed && s.Audio != AudioSeparate:
+			return fmt.Errorf("stream %q: audio %q: write muxed or separate", s.Name, s.Audio)
 		case s.PublishKey == "":
 			return fmt.Errorf("stream %q has no publish key: give it one", s.Name)
 		case seen[s.Name]:
@@ -138,13 +159,14 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 	out := o.config.Store.Create(c.Name, c.Constants)
 	last, known := o.journal.stream(c.Name)
 	return &stream{
-		name:      c.Name,
-		constants: c.Constants,
-		out:       out,
-		journal:   o.journal,
-		catalogue: o.catalogue,
-		logger:    o.config.Logger.With("stream", c.Name),
-		timeline:  newTimeline(out.CreateWindow(mainRendition), o.journal.epoch, c.Constants, o.config.Window, last, known),
+		StreamConfig: c,
+		window:       o.config.Window,
+		store:        o.config.Store,
+		out:          out,
+		journal:      o.journal,
+		catalogue:    o.catalogue,
+		logger:       o.config.Logger.With("stream", c.Name),
+		timeline:     newTimeline(mainRendition, out.CreateWindow(mainRendition), o.journal.epoch, c.Constants, o.config.Window, last, known),
 	}
 }
 
@@ -175,13 +197,40 @@ func (o *Origin) Epoch() relay.Epoch { return o.journal.epoch }
 // Publish begins a publication. The newest publisher of a stream wins: an older
 // publication is sealed and its Done is closed.
 //
-// Errors: ErrUnknownStream, ErrCodecUnusable, ErrCodecChanged, ErrClosed.
+// Errors: ErrUnknownStream, ErrCodecUnusable, ErrCodecChanged, ErrEnded,
+// ErrClosed.
 func (o *Origin) Publish(name string, tracks []Track) (*Publication, error) {
 	s := o.streams[name]
 	if s == nil {
 		return nil, ErrUnknownStream
 	}
 	return s.publish(tracks)
+}
+
+// End ends a stream for good: its publication is sealed, its lists say that
+// nothing will come, and one length of the list later it is taken from the
+// catalogue and the store. It can be published again when the origin is
+// started anew. Ending twice does nothing.
+//
+// Errors: ErrUnknownStream, ErrClosed.
+func (o *Origin) End(name string) error {
+	s := o.streams[name]
+	if s == nil {
+		return ErrUnknownStream
+	}
+	return s.end()
+}
+
+// Mark adds a date range to all lists of a stream, with the next part. It stays
+// while any of its dates is listed; one without an end stays for good.
+//
+// Errors: ErrUnknownStream, ErrDateRange, ErrEnded, ErrClosed.
+func (o *Origin) Mark(name string, d relay.DateRange) error {
+	s := o.streams[name]
+	if s == nil {
+		return ErrUnknownStream
+	}
+	return s.mark(d)
 }
 
 // PublishKey returns the key of a stream; ok is false for unknown streams.

@@ -10,17 +10,20 @@ import (
 )
 
 // packager turns the units of one publication into parts and segments of its
-// stream's timeline. The leading track, the video if there is one, sets the
-// boundaries; sound is muxed in. One caller at a time.
+// stream's timelines. The leading track, the video if there is one, sets the
+// boundaries; sound is muxed in, or is in renditions of its own. One caller at
+// a time.
 //
 //	Unit ─▶ segmenter ─▶ piece ┐
 //	Unit ─▶ audioQueue ────────┴▶ moof, mdat ─▶ timeline
+//	Unit ─▶ sound ──────────────▶ moof, mdat ─▶ its timeline
 //
 // It begins a new run, at a random access unit, with the publication, when
 // parameter sets change and when timestamps jump.
 type packager struct {
 	timeline *timeline
-	tracks   map[int]Track // by id; what the stream declared
+	sounds   []*sound      // renditions of their own
+	tracks   map[int]Track // by id: those in the leading rendition
 	lead     int           // id of the leading track
 	index    map[int]int   // from the unit's track to an id; others are dropped
 	cutting  cutting
@@ -54,6 +57,7 @@ func newPackager(t *timeline, c relay.Constants, tracks map[int]Track, index map
 type run struct {
 	segmenter *segmenter
 	first     frame // in media time
+	opened    bool  // its first segment is open
 	shift     int64 // from the unit's DTS to media time
 	last      int64 // media time of the latest frame pushed
 }
@@ -71,6 +75,8 @@ func (p *packager) write(u Unit) error {
 	switch {
 	case !ok || len(u.Payload) == 0 || len(u.Payload[0]) == 0:
 		return nil
+	case id != p.lead && len(p.sounds) > 0:
+		return p.pushSound(id-audioID, u)
 	case id != p.lead:
 		p.audio.push(u)
 		return nil
@@ -86,6 +92,19 @@ func (p *packager) write(u Unit) error {
 		return nil
 	}
 	return p.emit(p.run.segmenter.push(f))
+}
+
+// pushSound queues a frame of a rendition beside the lead, and publishes what
+// it completes there.
+func (p *packager) pushSound(n int, u Unit) error {
+	if n >= len(p.sounds) {
+		return nil
+	}
+	p.sounds[n].push(u)
+	if p.run == nil || !p.run.opened {
+		return nil
+	}
+	return p.publish(false)
 }
 
 // follow ends and begins runs as the unit of the leading track demands.
@@ -139,13 +158,24 @@ func (p *packager) begin(u Unit) error {
 	start := p.timeline.nextStart(lead.ClockRate)
 	shift := start - u.DTS
 	p.run = &run{segmenter: newSegmenter(p.cutting), shift: shift, last: start - 1}
-	p.run.first = frame{dts: start, offset: u.PTS - u.DTS}
+	p.run.first = frame{dts: start, offset: u.PTS - u.DTS, random: true}
 	if audio, ok := p.tracks[audioID]; ok && p.lead != audioID {
 		first := rescale(start+p.run.first.offset, lead.ClockRate, audio.ClockRate)
 		p.audio.begin(rescale(shift, lead.ClockRate, audio.ClockRate), first)
 	}
 	p.timeline.beginRun(init, lead.ClockRate, u.WallTime)
+	for _, s := range p.sounds {
+		rate := s.track.ClockRate
+		if err := s.begin(rescale(shift, lead.ClockRate, rate), p.soundTime(s, p.shown(&p.run.first))); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// soundTime is a media time of the lead in the ticks of a sound.
+func (p *packager) soundTime(s *sound, at int64) int64 {
+	return rescale(at, p.tracks[p.lead].ClockRate, s.track.ClockRate)
 }
 
 // frame returns the unit as a frame in media time.
@@ -176,15 +206,16 @@ func (p *packager) frame(u Unit) (frame, error) {
 // emit adds the pieces to the timeline and publishes them at once: the last
 // part of a segment and the segment are one piece of news.
 func (p *packager) emit(pieces []piece) error {
+	if next := p.run.segmenter.pending; next != nil && !p.run.opened {
+		p.run.opened = true
+		p.open(next)
+	}
 	for i := range pieces {
 		if err := p.add(&pieces[i]); err != nil {
 			return err
 		}
 	}
-	if len(pieces) == 0 {
-		return nil
-	}
-	err := p.timeline.publish()
+	err := p.publish(len(pieces) > 0)
 	for _, s := range p.ready {
 		if err == nil {
 			p.closed(s)
@@ -194,18 +225,53 @@ func (p *packager) emit(pieces []piece) error {
 	return err
 }
 
+// publish brings the sounds to where the lead is, and publishes the lists that
+// have news; lead tells whether the leading one has.
+func (p *packager) publish(lead bool) error {
+	all := []*timeline{p.timeline}
+	var news []*timeline
+	if lead {
+		news = append(news, p.timeline)
+	}
+	for _, s := range p.sounds {
+		var err error
+		if p.run.segmenter.pending == nil {
+			err = s.seal()
+		} else {
+			err = s.advance(p.soundTime(s, p.run.last+p.run.first.offset))
+		}
+		if err != nil {
+			return err
+		}
+		p.timeline.reach(ticksDuration(s.next, s.track.ClockRate))
+		all = append(all, s.timeline)
+		if s.news {
+			s.news = false
+			news = append(news, s.timeline)
+		}
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	return publishAll(news, all)
+}
+
+// open opens the segment that begins with f, in all renditions.
+func (p *packager) open(f *frame) {
+	p.timeline.openSegment(p.date(f))
+	for _, s := range p.sounds {
+		s.open(p.soundTime(s, p.shown(f)), p.timeline.list.Open)
+	}
+}
+
 func (p *packager) add(piece *piece) error {
 	t, first := p.timeline, &piece.frames[0]
 	rate := p.tracks[p.lead].ClockRate
-	if piece.first {
-		t.openSegment(p.date(first))
-	}
 	last := &piece.frames[len(piece.frames)-1]
-	end := last.dts + last.duration
 	tracks := map[int][]frame{p.lead: piece.frames}
-	t.reach(ticksDuration(end, rate))
+	t.reach(ticksDuration(last.dts+last.duration, rate))
 	if audio, ok := p.tracks[audioID]; ok && p.lead != audioID {
-		until := rescale(end+p.run.first.offset, rate, audio.ClockRate)
+		until := rescale(first.dts+piece.duration+p.run.first.offset, rate, audio.ClockRate)
 		tracks[audioID] = p.audio.take(until)
 		t.reach(ticksDuration(p.audio.next, audio.ClockRate))
 	}
@@ -218,23 +284,48 @@ func (p *packager) add(piece *piece) error {
 	p.bytes += len(body)
 	p.frames += len(piece.frames)
 	if piece.last {
-		p.ready = append(p.ready, closedSegment{bytes: p.bytes, frames: p.frames, duration: t.closeSegment()})
-		p.bytes, p.frames = 0, 0
+		p.close(last)
 	}
 	return nil
 }
 
+// close closes the segment that ends with the frame last, and opens the next
+// one, if the run goes on.
+func (p *packager) close(last *frame) {
+	next, end := p.run.segmenter.pending, last.dts+last.duration+p.run.first.offset
+	if next != nil {
+		end = p.shown(next)
+	}
+	for _, s := range p.sounds {
+		s.close(p.soundTime(s, end))
+	}
+	p.ready = append(p.ready, closedSegment{bytes: p.bytes, frames: p.frames, duration: p.timeline.closeSegment()})
+	p.bytes, p.frames = 0, 0
+	if next != nil {
+		p.open(next)
+	}
+}
+
+// shown returns when a segment that begins with f is first shown, in media
+// time. A key frame is the first one shown of its segment; after a forced cut
+// the first one decoded need not be, and the delay between both that the run
+// began with is taken.
+func (p *packager) shown(f *frame) int64 {
+	if f.random {
+		return f.dts + f.offset
+	}
+	return f.dts + p.run.first.offset
+}
+
 // date returns when a segment that begins with f is first shown, after the run's
-// first frame, and the wall time of that. A key frame is the first one shown of
-// its segment; after a forced cut it need not be the first one decoded, and the
-// delay between both that the run began with is taken.
+// first frame, and the wall time of that.
 func (p *packager) date(f *frame) (start time.Duration, wall time.Time) {
 	rate := p.tracks[p.lead].ClockRate
-	decoded, delayed := f.dts-p.run.first.dts, f.offset-p.run.first.offset
+	start = ticksDuration(p.shown(f)-p.shown(&p.run.first), rate)
 	if f.random {
-		return ticksDuration(decoded+delayed, rate), f.wall
+		return start, f.wall
 	}
-	return ticksDuration(decoded, rate), f.wall.Add(-ticksDuration(delayed, rate))
+	return start, f.wall.Add(-ticksDuration(f.offset-p.run.first.offset, rate))
 }
 
 // seal ends the run: what is pending is published and the segment closed.

@@ -12,7 +12,7 @@ import (
 func TestRoundingDoesNotAddUp(t *testing.T) {
 	for _, ticks := range []int64{19519, 19520, 18018, 20250, 9216} {
 		for _, rate := range []int{90000, 44100, 48000} {
-			tl := newTimeline(relay.NewWindow(relay.DefaultConstants()), 1, relay.DefaultConstants(), time.Minute, streamRecord{}, false)
+			tl := newTimeline("main", relay.NewWindow(relay.DefaultConstants()), 1, relay.DefaultConstants(), time.Minute, streamRecord{}, false)
 			tl.beginRun([]byte{1}, rate, time.Unix(1_000_000, 0))
 			var sum time.Duration
 			parts := int64(86400) * int64(rate) / ticks

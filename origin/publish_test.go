@@ -33,11 +33,18 @@ type stage struct {
 // newStage starts an origin on dir, which ends with the test.
 func newStage(t testing.TB, dir string) *stage {
 	t.Helper()
+	return newStageWith(t, dir, origin.StreamConfig{})
+}
+
+// newStageWith is newStage with a stream of that configuration.
+func newStageWith(t testing.TB, dir string, config origin.StreamConfig) *stage {
+	t.Helper()
+	config.Name, config.PublishKey = "theatre", "curtain"
 	s := &stage{TB: t, store: relay.NewStore(), objects: map[relay.MediaName]*relay.Object{}}
 	var err error
 	s.Origin, err = origin.New(origin.Config{
 		Dir: dir, AuthorityKey: authority, Store: s.store,
-		Streams: []origin.StreamConfig{{Name: "theatre", PublishKey: "curtain"}},
+		Streams: []origin.StreamConfig{config},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,22 +15,29 @@ type announced struct {
 	track  *ingestTrack
 }
 
-// choose takes the first video and the first audio of a description, in this
-// order; dropped names the rest. Its error says what to set on the encoder.
+// choose takes the first video and up to maxSounds audio of a description, in
+// this order; dropped names the rest. Its error says what to set on the encoder.
 func choose(session *description.Session) (chosen []announced, dropped []string, err error) {
 	for _, kind := range []description.MediaType{description.MediaTypeVideo, description.MediaTypeAudio} {
+		room := 1
+		if kind == description.MediaTypeAudio {
+			room = maxSounds
+		}
+		first := true
 		for _, media := range session.Medias {
 			if media.Type != kind || len(media.Formats) == 0 {
 				continue
 			}
-			if len(chosen) > 0 && chosen[len(chosen)-1].media.Type == kind {
+			track, err := announce(media)
+			if err != nil && first {
+				return nil, nil, err
+			}
+			first = false
+			if err != nil || room == 0 {
 				dropped = append(dropped, mediaName(media))
 				continue
 			}
-			track, err := announce(media)
-			if err != nil {
-				return nil, nil, err
-			}
+			room--
 			chosen = append(chosen, track)
 		}
 	}

@@ -62,7 +62,7 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: "another encoder has the stream"}, nil
 	}
 	if len(dropped) > 0 {
-		logger.Warn("only the first video and the first audio are published, the rest is dropped: turn it off on the encoder", "dropped", dropped)
+		logger.Warn("what can't be published is dropped, of video all but the first: turn it off on the encoder", "dropped", dropped)
 	}
 	ctx.Session.SetUserData(&rtspSession{stream: stream, logger: logger, chosen: chosen})
 	return &base.Response{StatusCode: base.StatusOK}, nil

@@ -30,7 +30,7 @@ const (
 type frame struct {
 	dts      int64
 	offset   int64 // PTS − DTS
-	duration int64 // not known before the next frame is there
+	duration int64 // until the next frame; not known before that is there
 	wall     time.Time
 	random   bool
 	payload  []byte // as it stands in mdat
@@ -39,7 +39,7 @@ type frame struct {
 // piece is a part that is complete, before it becomes bytes.
 type piece struct {
 	frames   []frame // at least one
-	duration int64   // of all frames, in ticks
+	duration int64   // as the list says it, in ticks
 	first    bool    // the segment begins with it
 	last     bool    // the segment ends with it
 }
@@ -123,25 +123,26 @@ func (s *segmenter) push(f frame) []piece {
 // place puts the pending frame into a part, the open one or a new one.
 //
 // A frame that lasts longer than PART-TARGET, since frames after it were lost
-// or the encoder stood still, is taken to last PART-TARGET: players refuse
-// longer parts. Its segment's media time then has a hole, which players skip;
-// the frames after it keep their own DTS, so sound and picture stay together.
-// The same is done, and the hole is then under 0.15 s, where a frame would
-// carry its segment over what rounds to TARGETDURATION.
+// or the encoder stood still, counts as PART-TARGET in the list: players refuse
+// longer parts. In the media it lasts until the next one, so that no player has
+// a hole in its buffer, and dates and decode times go on rightly; only EXTINF
+// says less than there is. The same is done, for under 0.15 s, where a frame
+// would carry its segment over what rounds to TARGETDURATION.
 func (s *segmenter) place(duration int64) []piece {
 	f := *s.pending
 	s.pending = nil
-	f.duration = min(duration, s.partMax, s.segmentLimit-s.segment)
+	f.duration = duration
+	listed := min(duration, s.partMax, s.segmentLimit-s.segment)
 	if duration <= s.partMax {
 		s.usual = duration
 	}
 	var out []piece
-	if len(s.open) > 0 && s.part+f.duration > s.partMax {
+	if len(s.open) > 0 && s.part+listed > s.partMax {
 		out = append(out, s.cut(false))
 	}
 	s.open = append(s.open, f)
-	s.part += f.duration
-	s.segment += f.duration
+	s.part += listed
+	s.segment += listed
 	return out
 }
 

@@ -200,8 +200,8 @@ func TestLongFrame(t *testing.T) {
 		var frames int
 		for _, p := range parts {
 			if frames += len(p.frames); frames == 10 {
-				if p.duration != 20250 || p.frames[0].duration != 20250 || len(p.frames) != 1 {
-					t.Errorf("the frame before the hole: %d frames, %d ticks; want it alone, PART-TARGET long", len(p.frames), p.duration)
+				if p.duration != 20250 || p.frames[0].duration != 48600 || len(p.frames) != 1 {
+					t.Errorf("the frame before the loss: %d frames of %d ticks, listed as %d; want it alone, to the next one, as PART-TARGET", len(p.frames), p.frames[0].duration, p.duration)
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,27 +28,45 @@ var (
 	ErrCodecChanged = errors.New("the stream has another codec")
 	// ErrReplaced: a newer publication of the stream has begun.
 	ErrReplaced = errors.New("replaced by a newer publisher")
+	// ErrEnded: the stream was ended for good, until the origin starts again.
+	ErrEnded = errors.New("the stream has ended; restart the origin to begin it anew")
+	// ErrDateRange: its id was used before, or the list has too many.
+	ErrDateRange = errors.New("date range refused")
 	// ErrClosed: the publication was closed, or the origin is shutting down.
 	ErrClosed = errors.New("closed")
 )
 
 // stream is one configured stream with its one timeline.
 type stream struct {
-	name      string
-	constants relay.Constants
+	StreamConfig
+	window    time.Duration // least length of the live list
+	store     *relay.Store
 	out       *relay.Stream
 	journal   *journal
 	catalogue *catalogue
 	logger    *slog.Logger
 
 	mu       sync.Mutex
-	closed   bool // by the end of Run
+	closed   bool        // by the end of Run
+	ended    *time.Timer // until the stream is forgotten; nil while it lives
 	current  *Publication
 	declared map[int]Track // by id, as the first publication had them
 	timeline *timeline
 	meter    meter
-	variant  relay.Variant // as published
+	variant  relay.Variant    // of the leading rendition alone, as published
+	index    []byte           // the multivariant playlist, as published
+	beside   []*sideRendition // audio renditions; none when sound is muxed
+	marks    map[string]bool  // ids of date ranges, used for good
 }
+
+// sideRendition is an audio rendition that lives as long as its stream.
+type sideRendition struct {
+	timeline *timeline
+	meter    meter
+}
+
+// maxMarks bounds the date ranges of a stream's life.
+const maxMarks = 10_000
 
 // Publication is one publisher's turn on a stream.
 type Publication struct {
@@ -69,8 +88,8 @@ func (s *stream) publish(tracks []Track) (*Publication, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, ErrClosed
+	if err := s.over(); err != nil {
+		return nil, err
 	}
 	if err := s.declare(byID, index); err != nil {
 		return nil, err
@@ -80,93 +99,69 @@ func (s *stream) publish(tracks []Track) (*Publication, error) {
 	}
 	s.birth()
 	p := &Publication{stream: s, done: make(chan struct{}), began: time.Now()}
-	p.packager = newPackager(s.timeline, s.constants, byID, index)
+	p.packager = newPackager(s.timeline, s.Constants, s.leading(byID), index)
+	p.packager.sounds = s.sounds(byID)
 	p.packager.closed = p.segmentClosed
 	s.current = p
 	s.logger.Info("publisher connected", "tracks", families(byID))
 	return p, nil
 }
 
-// birth gives the timeline its first number, durably: a crash before the first
-// segment was noted would else let the next start use the number again, were it
-// within the same second.
+// over tells why the stream takes nothing more. It needs s.mu.
+func (s *stream) over() error {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.ended != nil:
+		return ErrEnded
+	}
+	return nil
+}
+
+// leading returns the tracks of the leading rendition.
+func (s *stream) leading(byID map[int]Track) map[int]Track {
+	tracks := map[int]Track{}
+	for id, t := range byID {
+		if id == videoID || len(s.beside) == 0 {
+			tracks[id] = t
+		}
+	}
+	return tracks
+}
+
+// sounds returns the packagers of the audio renditions.
+func (s *stream) sounds(byID map[int]Track) []*sound {
+	var all []*sound
+	for i, r := range s.beside {
+		all = append(all, newSound(r.timeline, s.Constants, byID[audioID+i], &r.meter))
+	}
+	return all
+}
+
+// birth gives the timelines their first number, durably: a crash before the
+// first segment was noted would else let the next start use the number again,
+// were it within the same second.
 func (s *stream) birth() {
-	if !s.timeline.birth(time.Now()) {
+	now := time.Now()
+	if !s.timeline.birth(now) {
 		return
 	}
-	s.journal.note(s.name, s.timeline.record())
+	for _, r := range s.beside {
+		r.timeline.birth(now)
+	}
+	s.journal.note(s.Name, s.record())
 	if err := s.journal.save(); err != nil {
 		s.logger.Error("journal not saved", "err", err)
 	}
 }
 
-// declare holds a publication to the stream's track set: the first sets it. An
-// audio track that was not declared is dropped, one that is missing stays in
-// the init segment. It needs s.mu.
-func (s *stream) declare(byID map[int]Track, index map[int]int) error {
-	if s.declared == nil {
-		s.declared = map[int]Track{}
-		for id, t := range byID {
-			s.declared[id] = t
-		}
-		return nil
+// record is what the journal keeps: of all renditions the newest number.
+func (s *stream) record() streamRecord {
+	record := s.timeline.record()
+	for _, r := range s.beside {
+		record.Init = max(record.Init, r.timeline.record().Init)
 	}
-	if _, ok := s.declared[audioID]; !ok {
-		delete(byID, audioID)
-		for i, id := range index {
-			if id == audioID {
-				delete(index, i)
-			}
-		}
-	}
-	for id, was := range s.declared {
-		is, ok := byID[id]
-		switch {
-		case !ok && id == audioID && len(byID) > 0:
-			byID[id] = was
-		case !ok || family(is.Codec) != family(was.Codec):
-			return fmt.Errorf("%w: %q carries %v, the encoder sends %v; restart the origin to change it",
-				ErrCodecChanged, s.name, families(s.declared), families(byID))
-		}
-	}
-	if _, ok := s.declared[videoID]; !ok && byID[videoID].Codec != nil {
-		return fmt.Errorf("%w: %q carries sound only; restart the origin to change it", ErrCodecChanged, s.name)
-	}
-	return nil
-}
-
-// chooseTracks picks the tracks to package, by id, and maps the publication's
-// track numbers to ids: the first video and the first audio track of a codec
-// that can be packaged.
-func chooseTracks(tracks []Track) (map[int]Track, map[int]int, error) {
-	byID, index := map[int]Track{}, map[int]int{}
-	for i, t := range tracks {
-		if t.Codec == nil || family(t.Codec) == "" || t.ClockRate < 1000 || t.ClockRate > 1_000_000 {
-			continue
-		}
-		id := audioID
-		if t.Codec.IsVideo() {
-			id = videoID
-		}
-		if _, taken := byID[id]; !taken {
-			byID[id], index[i] = t, id
-		}
-	}
-	if len(byID) == 0 {
-		return nil, nil, fmt.Errorf("%w: want H.264 or H.265, AAC or Opus", ErrCodecUnusable)
-	}
-	return byID, index, nil
-}
-
-// families names the codecs of tracks, video first.
-func families(byID map[int]Track) []string {
-	var names []string
-	for _, id := range []int{videoID, audioID} {
-		if t, ok := byID[id]; ok {
-			names = append(names, family(t.Codec))
-		}
-	}
-	return names
+	return record
 }
 
 // Write takes the next unit, in the order of decoding for each track. It
@@ -220,26 +215,98 @@ func (p *Publication) end(reason error) {
 func (p *Publication) segmentClosed(c closedSegment) {
 	s := p.stream
 	p.segments++
-	s.journal.note(s.name, s.timeline.record())
+	s.journal.note(s.Name, s.record())
 	s.meter.add(c.bytes, c.duration)
 	measured := float64(c.frames) / max(c.duration.Seconds(), 0.001)
 	if s.variant.FrameRate > 0 && s.variant.FrameRate-measured < 1 && measured-s.variant.FrameRate < 1 {
 		measured = s.variant.FrameRate // not another revision for a frame more or less
 	}
-	v := newVariant(mainRendition, p.packager.describe(), &s.meter, measured)
-	if equalVariant(v, s.variant) {
+	for _, r := range s.beside {
+		if r.timeline.window.Version() == nil {
+			return // nobody is led to a list that is not there yet
+		}
+	}
+	s.variant = newVariant(mainRendition, p.packager.describe(), &s.meter, measured)
+	v := s.withSounds(s.variant, p.packager.sounds)
+	index := relay.MultivariantText([]relay.Variant{v}, s.soundLines(p.packager.sounds)...)
+	if bytes.Equal(index, s.index) {
 		return
 	}
-	s.variant = v
-	s.out.SetIndex(relay.MultivariantText([]relay.Variant{v}))
-	if s.catalogue.revise(s.name) {
+	s.index = index
+	s.out.SetIndex(index)
+	if s.catalogue.revise(s.Name) {
 		s.logger.Info("stream live", "codecs", v.Codecs, "width", v.Width, "height", v.Height, "frame_rate", v.FrameRate)
 	}
 }
 
-func equalVariant(a, b relay.Variant) bool {
-	return slices.Equal(a.Codecs, b.Codecs) && a.Bandwidth == b.Bandwidth && a.AverageBandwidth == b.AverageBandwidth &&
-		a.Width == b.Width && a.Height == b.Height && a.FrameRate == b.FrameRate
+// end ends the stream; see Origin.End.
+func (s *stream) end() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return nil
+	}
+	if s.closed {
+		return ErrClosed
+	}
+	if s.current != nil {
+		s.current.end(ErrEnded)
+	}
+	length := s.Constants.TargetDuration
+	for _, t := range s.timelines() {
+		if t.window.Version() == nil {
+			continue
+		}
+		t.list.Ended = true
+		length = max(length, t.length())
+	}
+	s.ended = time.AfterFunc(length, s.forget)
+	if err := publishAll(s.published(), nil); err != nil {
+		return err
+	}
+	s.logger.Info("stream ended", "listed_for", length)
+	return nil
+}
+
+// forget ends what is left of a stream that has ended.
+func (s *stream) forget() {
+	s.catalogue.remove(s.Name)
+	s.store.Remove(s.Name)
+}
+
+func (s *stream) timelines() []*timeline {
+	all := []*timeline{s.timeline}
+	for _, r := range s.beside {
+		all = append(all, r.timeline)
+	}
+	return all
+}
+
+// published are the timelines that have a list.
+func (s *stream) published() []*timeline {
+	return slices.DeleteFunc(s.timelines(), func(t *timeline) bool { return t.window.Version() == nil })
+}
+
+// mark adds a date range; see Origin.Mark.
+func (s *stream) mark(d relay.DateRange) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.over(); err != nil {
+		return err
+	}
+	if s.marks[d.ID] || len(s.marks) >= maxMarks {
+		return fmt.Errorf("%w: %q was used before, or the stream has had %d", ErrDateRange, d.ID, maxMarks)
+	}
+	for _, t := range s.timelines() {
+		if err := t.mark(d); err != nil {
+			return err
+		}
+	}
+	if s.marks == nil {
+		s.marks = map[string]bool{}
+	}
+	s.marks[d.ID] = true
+	return nil
 }
 
 // close ends the current publication and lets no other begin.
@@ -247,6 +314,9 @@ func (s *stream) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.ended != nil {
+		s.ended.Stop()
+	}
 	if s.current != nil {
 		s.current.end(ErrClosed)
 	}

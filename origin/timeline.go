@@ -28,9 +28,11 @@ const (
 // A run is media with one init segment and unbroken timestamps; each but the
 // first begins with a discontinuity.
 type timeline struct {
-	window *relay.Window
-	epoch  relay.Epoch
-	keep   time.Duration // least length of the live list
+	rendition string
+	window    *relay.Window
+	epoch     relay.Epoch
+	keep      time.Duration // least length of the live list
+	lead      *timeline     // of a rendition beside the leading one: it slides with that
 
 	list          relay.Playlist
 	born          bool
@@ -50,8 +52,8 @@ type timeline struct {
 }
 
 // newTimeline goes on after last, when the stream was known before.
-func newTimeline(w *relay.Window, epoch relay.Epoch, c relay.Constants, keep time.Duration, last streamRecord, known bool) *timeline {
-	t := &timeline{window: w, epoch: epoch, keep: max(keep, 3*c.TargetDuration)}
+func newTimeline(rendition string, w *relay.Window, epoch relay.Epoch, c relay.Constants, keep time.Duration, last streamRecord, known bool) *timeline {
+	t := &timeline{rendition: rendition, window: w, epoch: epoch, keep: max(keep, 3*c.TargetDuration)}
 	t.list.Constants = c
 	if known {
 		t.list.MediaSequence = last.MediaSequence + rebirthLead
@@ -81,6 +83,12 @@ func (t *timeline) birth(now time.Time) bool {
 // second and a first frame that is shown at wall. The segment before must be
 // closed. Dates go on from the run before where wall lies before its end.
 func (t *timeline) beginRun(init []byte, rate int, wall time.Time) {
+	t.beginSideRun(init, rate)
+	t.date.begin(wall)
+}
+
+// beginSideRun is beginRun for a rendition that has its dates from the lead.
+func (t *timeline) beginSideRun(init []byte, rate int) {
 	if len(t.list.Segments) > 0 && !t.list.Open.Discontinuity {
 		t.list.Open.Discontinuity = true
 		t.discontinuity++
@@ -92,7 +100,6 @@ func (t *timeline) beginRun(init []byte, rate int, wall time.Time) {
 		t.window.Put(t.initName, init, 0)
 	}
 	t.rate, t.played = rate, 0
-	t.date.begin(wall)
 }
 
 // openSegment begins a segment start after the run's first frame, whose first
@@ -100,6 +107,12 @@ func (t *timeline) beginRun(init []byte, rate int, wall time.Time) {
 func (t *timeline) openSegment(start time.Duration, wall time.Time) {
 	t.list.Open.Map = t.initName
 	t.list.Open.ProgramDateTime = t.date.at(start, wall)
+}
+
+// openSideSegment begins a segment of that date.
+func (t *timeline) openSideSegment(date time.Time) {
+	t.list.Open.Map = t.initName
+	t.list.Open.ProgramDateTime = date
 }
 
 // addPart puts a part of so many ticks into the window and adds it to the open
@@ -116,6 +129,22 @@ func (t *timeline) addPart(body []byte, ticks int64, independent bool) {
 	t.window.Put(p.Name, body, p.Duration)
 	t.list.Open.Parts = append(t.list.Open.Parts, p)
 	t.list.Open.Duration += p.Duration
+}
+
+// addGap adds a part that has no media. Its segment then counts as a gap as a
+// whole, as the protocol wants it.
+func (t *timeline) addGap(ticks int64) {
+	from := t.position()
+	t.played += ticks
+	p := relay.Part{Name: t.nextPart(), Duration: t.position() - from, Gap: true}
+	t.list.Open.Parts = append(t.list.Open.Parts, p)
+	t.list.Open.Duration += p.Duration
+	t.list.Open.Gap = true
+}
+
+// owes tells whether a part of the open segment was hinted, and has not come.
+func (t *timeline) owes() bool {
+	return t.list.Hint.Number == t.list.OpenSequence() && t.list.Hint.Part == len(t.list.Open.Parts)
 }
 
 // position is how much the run has played, to the microsecond.
@@ -145,14 +174,19 @@ func (t *timeline) closeSegment() time.Duration {
 	return s.Duration
 }
 
-// slide drops segments from the front while what is left is long enough.
+// slide drops segments from the front while what is left is long enough; beside
+// a lead, those that the lead has dropped.
 func (t *timeline) slide() {
 	var total time.Duration
 	for i := range t.list.Segments {
 		total += t.list.Segments[i].Duration
 	}
-	n := 0
-	for n < len(t.list.Segments)-leastSegments && total-t.list.Segments[n].Duration >= t.keep {
+	keep, n := t.keep, 0
+	if t.lead != nil {
+		keep = 3 * t.list.TargetDuration
+	}
+	for n < len(t.list.Segments)-leastSegments && total-t.list.Segments[n].Duration >= keep &&
+		(t.lead == nil || t.list.MediaSequence < t.lead.list.MediaSequence) {
 		total -= t.list.Segments[n].Duration
 		t.list.MediaSequence++
 		if t.list.Segments[n].Discontinuity {
@@ -179,15 +213,61 @@ func (t *timeline) dropOldParts() {
 	}
 }
 
-// publish makes the list as it is now known to everybody. Parts of which it is
-// the first news are in the window already.
-func (t *timeline) publish() error {
-	t.dropOldParts()
-	t.list.Hint = t.nextPart()
-	if err := t.window.Publish(t.list.AppendText(nil)); err != nil {
-		return fmt.Errorf("publish segment %d: %w", t.list.OpenSequence(), err)
+// publishAll makes the lists as they are now known to everybody. All texts are
+// made before the first is published, so that their reports agree.
+func publishAll(news, all []*timeline) error {
+	texts := make([][]byte, len(news))
+	for _, t := range news {
+		t.dropOldParts()
+		t.dropOldRanges()
+		t.list.Hint = t.nextPart()
+	}
+	for i, t := range news {
+		t.list.Reports = t.list.Reports[:0]
+		for _, other := range all {
+			if r, ok := other.list.Report(other.rendition); ok && other != t {
+				t.list.Reports = append(t.list.Reports, r)
+			}
+		}
+		texts[i] = t.list.AppendText(nil)
+	}
+	for i, t := range news {
+		if err := t.window.Publish(texts[i]); err != nil {
+			return fmt.Errorf("publish segment %d of %s: %w", t.list.OpenSequence(), t.rendition, err)
+		}
 	}
 	return nil
+}
+
+// dropOldRanges takes the date ranges that lie wholly before the list.
+func (t *timeline) dropOldRanges() {
+	if len(t.list.Segments) == 0 {
+		return
+	}
+	begin := t.list.Segments[0].ProgramDateTime
+	t.list.DateRanges = slices.DeleteFunc(t.list.DateRanges, func(d relay.DateRange) bool {
+		return !d.End.IsZero() && d.End.Before(begin)
+	})
+}
+
+// maxListedMarks bounds the date ranges of a list; one without an end stays.
+const maxListedMarks = 100
+
+// mark adds a date range, to be published with the next part.
+func (t *timeline) mark(d relay.DateRange) error {
+	if len(t.list.DateRanges) >= maxListedMarks {
+		return fmt.Errorf("%w: the list has %d", ErrDateRange, maxListedMarks)
+	}
+	t.list.DateRanges = append(t.list.DateRanges, d)
+	return nil
+}
+
+// length is that of the list.
+func (t *timeline) length() (total time.Duration) {
+	for i := range t.list.Segments {
+		total += t.list.Segments[i].Duration
+	}
+	return total
 }
 
 // reach notes that a track's media come to this media time.

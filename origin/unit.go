@@ -6,8 +6,8 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
 
-// Track is one elementary stream of a publication. A publication has at most
-// one video and one audio track, video first.
+// Track is one elementary stream of a publication, video first. Of several
+// video tracks the first is packaged, of audio tracks all up to eight.
 type Track struct {
 	// Codec is *codecs.H264, *codecs.H265, *codecs.MPEG4Audio or *codecs.Opus.
 	// H.264 and H.265 come with their parameter sets filled in, as they were
@@ -17,6 +17,10 @@ type Track struct {
 	// ClockRate is the number of ticks per second in PTS and DTS: 90000 for
 	// video, the sample rate for AAC, 48000 for Opus.
 	ClockRate int
+
+	// Missing says that the track was announced, but nothing of it has come
+	// within the time that the others were waited for.
+	Missing bool
 }
 
 // Unit is one access unit of a track: all NAL units of one picture, or one

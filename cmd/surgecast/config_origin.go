@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/ed25519"
+	"regexp"
 	"time"
 
 	"surgecast/relay"
@@ -90,6 +91,15 @@ type StreamConfig struct {
 	// Media are kept on disk for it, within dvr_bytes. Default 0s: not at all.
 	DVR Duration `yaml:"dvr"`
 
+	// Audio says where a single audio track goes: muxed, into the rendition of
+	// the pictures, which halves each viewer's requests; or separate, into one of
+	// its own. Several always get one each. Default muxed.
+	Audio AudioMode `yaml:"audio"`
+
+	// Languages are those of the audio tracks in the encoder's order, such as
+	// [de, en]. Default none: they are called audio-0, audio-1, …
+	Languages []string `yaml:"languages"`
+
 	// PublishKey is read from PublishKeyFile.
 	PublishKey string
 }
@@ -168,6 +178,11 @@ func (c *OriginConfig) completeStreams(d *document) error {
 		if dvr := time.Duration(s.DVR); dvr != 0 && (dvr < leastDVR || dvr > relay.MaxDVR) {
 			return d.at(place("streams", i, "dvr"), "streams[%d].dvr: %v is out of bounds: write 1m to 24h, or 0s to turn it off", i, dvr)
 		}
+		for n, language := range s.Languages {
+			if !languageForm.MatchString(language) {
+				return d.at(place("streams", i, "languages", n), "streams[%d].languages[%d]: %q is no language: write de, en or pt-BR", i, n, language)
+			}
+		}
 		key, err := d.secret(place("streams", i, "publish_key_file"), s.PublishKeyFile, "the key that the encoder gives")
 		if err != nil {
 			return err
@@ -179,6 +194,9 @@ func (c *OriginConfig) completeStreams(d *document) error {
 
 // leastDVR is the shortest long list that is worth a file.
 const leastDVR = time.Minute
+
+// languageForm is that of RFC 5646, as far as a playlist needs it.
+var languageForm = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`)
 
 func (s StreamConfig) constants() relay.Constants {
 	return relay.ConstantsFor(time.Duration(s.TargetDuration), time.Duration(s.Part))

@@ -200,6 +200,14 @@ func TestBadConfigs(t *testing.T) {
 			`dvr_bytes: 10000000 bytes are too few to look back on: write at least 100MB`,
 		},
 		{
+			"sound elsewhere", "origin", "    audio: muxed ", "    audio: mono ", "",
+			`streams[0].audio: "mono" is neither: write muxed or separate`,
+		},
+		{
+			"no language", "origin", "    languages: [] ", "    languages: [de, \"deutsch und englisch\"] ", "",
+			`streams[0].languages[1]: "deutsch und englisch" is no language: write de, en or pt-BR`,
+		},
+		{
 			"too long to look back", "origin", "    dvr: 0s ", "    dvr: 48h ", "",
 			`streams[0].dvr: 48h0m0s is out of bounds: write 1m to 24h, or 0s to turn it off`,
 		},

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"surgecast/origin"
 )
 
 // The types of values in a configuration. Each says in its error what to
@@ -226,4 +228,17 @@ func (s *ServeViewers) UnmarshalText(text []byte) error {
 		return nil
 	}
 	return fmt.Errorf("%q is not one of the answers: write when_pool_empty, always or never", text)
+}
+
+// AudioMode says where sound goes beside pictures.
+type AudioMode string
+
+// UnmarshalText reads one of the two names.
+func (m *AudioMode) UnmarshalText(text []byte) error {
+	switch v := string(text); v {
+	case string(origin.AudioMuxed), string(origin.AudioSeparate):
+		*m = AudioMode(v)
+		return nil
+	}
+	return fmt.Errorf("%q is neither: write muxed or separate", text)
 }

@@ -36,6 +36,8 @@ type Source struct {
 	Width, Height int
 	// Audio adds a stereo AAC track at 48 kHz.
 	Audio bool
+	// Sounds is how many audio tracks Audio adds, default 1.
+	Sounds int
 	// AudioOnly leaves the pictures out.
 	AudioOnly bool
 	// PictureBytes is what each picture is padded to, with filler data.
@@ -64,7 +66,7 @@ func (s *Source) Tracks() []origin.Track {
 		return []origin.Track{audio}
 	}
 	tracks := []origin.Track{{ClockRate: videoClock, Codec: &codecs.H264{SPS: s.sps(), PPS: pps()}}}
-	if s.Audio {
+	for range s.sounds() {
 		tracks = append(tracks, audio)
 	}
 	return tracks
@@ -82,7 +84,11 @@ func (s *Source) Next() []origin.Unit {
 	units := []origin.Unit{s.nextPicture()}
 	end := s.pictureTime(s.picture)
 	for s.Audio && s.sound*audioSamples*videoClock < end*audioClock {
-		units = append(units, s.nextSound(1))
+		u := s.nextSound(1)
+		for range s.sounds() {
+			units = append(units, u)
+			u.Track++
+		}
 	}
 	return units
 }
@@ -117,6 +123,13 @@ func (s *Source) Run(ctx context.Context, write func(origin.Unit) error) error {
 			}
 		}
 	}
+}
+
+func (s *Source) sounds() int {
+	if !s.Audio {
+		return 0
+	}
+	return max(s.Sounds, 1)
 }
 
 func (s *Source) nextPicture() origin.Unit {

@@ -291,7 +291,7 @@ func CheckSet(texts map[string]string) []string {
 				continue
 			}
 			seen[other] = true
-			if behind, ok := lists[other].behind(r); !ok || behind < 0 || behind > 1 {
+			if behind, ok := lists[other].behind(r); !ok || behind > 1 {
 				complain("%s: its report %v is %d parts behind", name, r, behind)
 			}
 		}
@@ -309,21 +309,21 @@ func CheckSet(texts map[string]string) []string {
 	return problems
 }
 
-// behind returns how many parts a report lacks of the end of the list. What the
-// parts of segments are that have none any more is not known: not ok.
-func (l *list) behind(r attributes) (int, bool) {
+// behind returns how many parts a report lacks of the end of the list. The ends
+// of segments do not count: they are short and come close behind another part.
+// Not ok: what it names is not in the list.
+func (l *list) behind(r attributes) (parts int, ok bool) {
 	msn, part := l.decimal(r["LAST-MSN"]), l.decimal(r["LAST-PART"])
-	ahead, found := 0, false
 	for i := range l.segments {
 		s := &l.segments[i]
 		for n := range s.parts {
-			if found {
-				ahead++
+			if ok && (s.uri == "" || n < len(s.parts)-1) {
+				parts++
 			}
-			found = found || s.msn == msn && n == part
+			ok = ok || s.msn == msn && n == part
 		}
 	}
-	return ahead, found
+	return parts, ok
 }
 
 // agrees: L1, L12, S13.
@@ -335,8 +335,9 @@ func (l *list) agrees(m *list) (problems []string) {
 	if l.ended != m.ended {
 		complain("one has ended")
 	}
-	if a, b := l.end(), m.end(); a.Sub(b).Abs() > l.partTarget+dateTolerance {
-		complain("their ends are %v apart", a.Sub(b))
+	common := max(l.sequence(), m.sequence())
+	if apart := l.from(common) - m.from(common); apart.Abs() > l.partTarget+dateTolerance {
+		complain("their ends are %v apart", apart)
 	}
 	if d := l.sequence() - m.sequence(); d < -1 || d > 1 {
 		complain("MEDIA-SEQUENCE %d and %d", l.sequence(), m.sequence())

@@ -125,7 +125,7 @@ func TestSet(t *testing.T) {
 	}
 	for want, b := range map[string]string{
 		"0 reports":        b[:strings.Index(b, "#EXT-X-RENDITION")],
-		"parts behind":     strings.Replace(b, "LAST-MSN=108,LAST-PART=1", "LAST-MSN=107,LAST-PART=3", 1),
+		"2 parts behind":   strings.Replace(b, "LAST-MSN=108,LAST-PART=1", "LAST-MSN=107,LAST-PART=2", 1),
 		"a report of":      a,
 		"other constants":  strings.Replace(b, "HOLD-BACK=6.0", "HOLD-BACK=7.0", 1),
 		"begins -1s apart": strings.Replace(b, "20:00:06.000Z", "20:00:07.000Z", 1),

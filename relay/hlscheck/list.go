@@ -226,13 +226,14 @@ func (l *list) open() segment {
 	return segment{}
 }
 
-// end is the date at which the list ends.
-func (l *list) end() time.Time {
-	if len(l.segments) == 0 {
-		return time.Time{}
+// from is how much media there is from that segment on.
+func (l *list) from(msn int) (sum time.Duration) {
+	for i := range l.segments {
+		if s := &l.segments[i]; s.msn >= msn {
+			sum += s.length()
+		}
 	}
-	last := &l.segments[len(l.segments)-1]
-	return last.date.Add(last.length())
+	return sum
 }
 
 // length is the duration, of an open segment that of its parts.

@@ -1,0 +1,115 @@
+package origin
+
+import "fmt"
+
+// declare holds a publication to the stream's track set: the first sets it. An
+// audio track that was not declared is dropped, one that is missing stays as it
+// was. It needs s.mu.
+func (s *stream) declare(byID map[int]Track, index map[int]int) error {
+	if s.declared == nil {
+		s.declareFirst(byID)
+	}
+	drop := func(id int) {
+		delete(byID, id)
+		for i := range index {
+			if index[i] == id {
+				delete(index, i)
+			}
+		}
+	}
+	for id := range byID {
+		if _, ok := s.declared[id]; !ok && id != videoID {
+			drop(id)
+		}
+	}
+	for id, was := range s.declared {
+		is, ok := byID[id]
+		switch {
+		case !ok && id != videoID && len(byID) > 0:
+			byID[id] = was
+		case !ok || family(is.Codec) != family(was.Codec):
+			return fmt.Errorf("%w: %q carries %v, the encoder sends %v; restart the origin to change it",
+				ErrCodecChanged, s.Name, families(s.declared), families(byID))
+		}
+	}
+	if _, ok := s.declared[videoID]; !ok && byID[videoID].Codec != nil {
+		return fmt.Errorf("%w: %q carries sound only; restart the origin to change it", ErrCodecChanged, s.Name)
+	}
+	return nil
+}
+
+// declareFirst fixes the track set and the renditions. Sound that was announced
+// and does not come is left out: players wait for ever for a track that an init
+// segment promises. It needs s.mu.
+func (s *stream) declareFirst(byID map[int]Track) {
+	s.declared = map[int]Track{}
+	sounds := 0
+	for n := range maxSounds {
+		if t, ok := byID[audioID+n]; ok && !t.Missing {
+			sounds = n + 1
+		}
+	}
+	track, video := byID[videoID]
+	if video {
+		s.declared[videoID] = track
+	} else {
+		sounds = 1 // sound alone is one rendition
+	}
+	if _, announced := byID[audioID+sounds]; video && announced {
+		s.logger.Warn("sound was announced and nothing comes: the stream goes on without it; connect it and restart the origin to have it", "tracks", sounds)
+	}
+	for n := range sounds {
+		s.declared[audioID+n] = byID[audioID+n]
+	}
+	renditions := []string{mainRendition}
+	if video && (sounds > 1 || sounds == 1 && s.Audio == AudioSeparate) {
+		last, known := s.journal.stream(s.Name)
+		for i := range sounds {
+			name := fmt.Sprintf("audio-%d", i)
+			renditions = append(renditions, name)
+			t := newTimeline(name, s.out.CreateWindow(name), s.journal.epoch, s.Constants, s.window, last, known)
+			t.lead = s.timeline
+			s.beside = append(s.beside, &sideRendition{timeline: t})
+		}
+	}
+	s.catalogue.declare(s.Name, renditions)
+}
+
+// chooseTracks picks the tracks to package, by id, and maps the publication's
+// track numbers to ids: the first video track of a codec that can be packaged,
+// and the audio tracks, which have ids from audioID.
+func chooseTracks(tracks []Track) (map[int]Track, map[int]int, error) {
+	byID, index := map[int]Track{}, map[int]int{}
+	sounds := 0
+	for i, t := range tracks {
+		if t.Codec == nil || family(t.Codec) == "" || t.ClockRate < 1000 || t.ClockRate > 1_000_000 {
+			continue
+		}
+		id := videoID
+		if !t.Codec.IsVideo() {
+			if sounds == maxSounds {
+				continue
+			}
+			id = audioID + sounds
+			sounds++
+		}
+		if _, taken := byID[id]; !taken {
+			byID[id], index[i] = t, id
+		}
+	}
+	if len(byID) == 0 {
+		return nil, nil, fmt.Errorf("%w: want H.264 or H.265, AAC or Opus", ErrCodecUnusable)
+	}
+	return byID, index, nil
+}
+
+// families names the codecs of tracks, video first.
+func families(byID map[int]Track) []string {
+	var names []string
+	for id := videoID; id < audioID+maxSounds; id++ {
+		if t, ok := byID[id]; ok {
+			names = append(names, family(t.Codec))
+		}
+	}
+	return names
+}
