@@ -45,6 +45,7 @@ func newMadeList(r *Recording, c Constants) (*madeList, error) {
 // resume makes b go on with these segments.
 func (b *longBuilder) resume(h longHeader, segments []Segment) {
 	b.sequence, b.discontinuity, b.last = h.sequence, h.discontinuity, h.discontinuity
+	b.ended = h.ended
 	for i := range segments {
 		if segments[i].Discontinuity {
 			b.last++
