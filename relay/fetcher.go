@@ -30,7 +30,7 @@ type fetcher struct {
 	taken time.Time // when the newest list was fetched
 	sure  time.Time // when a list was last known to be the upstream's to the letter
 
-	mu       sync.Mutex
+	mu       sync.Mutex             // before passage.mu, and that before parents.mu
 	passages map[MediaName]*passage // under way or just landed
 }
 

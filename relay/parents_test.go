@@ -190,6 +190,31 @@ func TestARelayOfARelayIsEqual(t *testing.T) {
 	})
 }
 
+// An encoder that stutters is no reason to leave a parent, although the origin
+// has each part before the parent has it.
+func TestAStutterIsNoParentsFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrove(t)
+		parent := g.relay("10.0.0.2", "10.0.0.1")
+		time.Sleep(500 * time.Millisecond)
+		child := g.relay("10.0.0.9", "10.0.0.2", "10.0.0.1")
+		time.Sleep(500 * time.Millisecond)
+		const parts = 20
+		for range parts {
+			g.feed.part()
+			time.Sleep(20 * time.Millisecond)
+			if got := child.window().Version().Text; !bytes.Equal(got, g.feed.window.Version().Text) {
+				t.Fatal("the child has another list")
+			}
+			time.Sleep(600 * time.Millisecond)
+		}
+		if lists := parent.asked()["/theatre/main/live.m3u8"]; lists < parts {
+			t.Errorf("the parent was asked for %d lists, want %d", lists, parts)
+		}
+		g.end()
+	})
+}
+
 // A source that stands still is no reason to leave a parent; nor to show an old
 // list as new when the parents are gone.
 func TestTheSourceIsLost(t *testing.T) {

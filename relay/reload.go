@@ -10,12 +10,12 @@ import (
 )
 
 // How a fetcher gets the next list. The best parent is asked to hold the
-// request until there is one. If it fails, the next parent is asked at once; if
-// it is late, the next one is asked beside it. Whoever answers first gives the
-// list. A parent that let another one, asked later, answer first is left; but
-// not if that one held the question too: then the source stood still, and it
-// was chance who was first. When all stand still for 1.5 × TARGETDURATION, all
-// are asked for what they have: it shows who is ahead, or that they live.
+// request until there is one. If it fails, the next parent is asked at once. If
+// it is late, the next one is asked beside it, first for what it has: when that
+// is more, the best parent is at fault and is left; when it is not, the source
+// stands still, and whoever gets the next list first gives it, without blame.
+// When all stand still for 1.5 × TARGETDURATION, all are asked for what they
+// have: it shows who is ahead, or that they live.
 
 var (
 	// errStandsStill: the upstreams confirm that there is nothing new.
@@ -31,7 +31,7 @@ type answer struct {
 	base    string
 	version *Version
 	sure    bool // to the letter, as far as anybody can tell
-	quick   bool // the question was not held
+	ahead   bool // it had more than the parent that was asked before it
 	err     error
 }
 
@@ -56,25 +56,25 @@ func (r *fetcher) race(ctx context.Context) (answer, error) {
 	bases = bases[:min(len(bases), maxRace)]
 	answers := make(chan answer, len(bases))
 	asked, pending := 0, 0
-	ask := func() {
+	ask := func(how func(context.Context, string, question) answer) {
 		base := bases[asked]
 		asked++
 		pending++
-		r.wait.Go(func() { answers <- r.ask(ctx, base, q) })
+		r.wait.Go(func() { answers <- how(ctx, base, q) })
 	}
 	late := time.NewTimer(q.late)
 	defer late.Stop()
 	limit := time.NewTimer(q.limit)
 	defer limit.Stop()
 	var err error
-	for ask(); pending > 0; {
+	for ask(r.ask); pending > 0; {
 		select {
 		case a := <-answers:
 			pending--
 			if a.err == nil {
 				r.window.trust(r.window.constants.maxHold())
 				r.parents.well(a.base)
-				if a.base != bases[0] && a.quick {
+				if a.ahead {
 					r.leave(bases[0], errLate)
 				}
 				return a, nil
@@ -82,11 +82,11 @@ func (r *fetcher) race(ctx context.Context) (answer, error) {
 			err = fmt.Errorf("%s: %w", a.base, a.err)
 			r.leave(a.base, a.err)
 			if asked < len(bases) {
-				ask()
+				ask(r.ask)
 			}
 		case <-late.C:
 			if asked < len(bases) {
-				ask()
+				ask(r.askBeside)
 			}
 		case <-limit.C:
 			return answer{}, errStandsStill
@@ -202,7 +202,7 @@ const answerPatience = 5 * time.Second
 
 // ask asks one parent, and judges what it says.
 func (r *fetcher) ask(ctx context.Context, base string, q question) answer {
-	a, began := answer{base: base}, time.Now()
+	a := answer{base: base}
 	switch {
 	case q.skip:
 		if a.version, a.sure, a.err = r.fetchDelta(ctx, base, q); a.err == nil {
@@ -216,10 +216,27 @@ func (r *fetcher) ask(ctx context.Context, base string, q question) answer {
 		a.version, a.err = r.fetchList(ctx, base, q)
 		a.sure = true
 	}
-	a.quick = time.Since(began) < r.window.constants.slack()
 	if a.err == nil {
 		a.err = r.judge(a.version, q)
 	}
+	return a
+}
+
+// askBeside asks a parent what it has, and then for the next list, while
+// another parent is late.
+func (r *fetcher) askBeside(ctx context.Context, base string, q question) answer {
+	if !q.held {
+		return r.ask(ctx, base, q)
+	}
+	a := r.ask(ctx, base, question{})
+	switch {
+	case a.err == nil && string(a.version.Text) == string(q.before.Text):
+		r.window.trust(r.window.constants.maxHold())
+		return r.ask(ctx, base, q)
+	case errors.Is(a.err, ErrStepBack): // it is farther from the source
+		return r.ask(ctx, base, q)
+	}
+	a.ahead = true
 	return a
 }
 
