@@ -148,13 +148,13 @@ var attacks = []struct {
 			stream := uint32(2*i + 1)
 			return errors.Join(a.request(stream, held), a.WriteRSTStream(stream, http2.ErrCodeCancel))
 		})
-	}, false},
+	}, true},
 	{"rapid reset of media", func(a *attacker) error {
 		return repeat(30_000, func(i int) error {
 			stream := uint32(2*i + 1)
 			return errors.Join(a.request(stream, "/theatre/main/0000000a/1010.m4s"), a.WriteRSTStream(stream, http2.ErrCodeCancel))
 		})
-	}, false},
+	}, true},
 	{"more held requests than there are streams", func(a *attacker) error {
 		return repeat(20_000, func(i int) error { return a.request(uint32(2*i+1), held) })
 	}, false},
@@ -169,11 +169,12 @@ var attacks = []struct {
 		}
 		return repeat(20_000, func(int) error { return a.WriteContinuation(1, false, a.block.Bytes()) })
 	}, true},
+	// It costs the attacker as much as the server: it is only not to hurt others.
 	{"empty CONTINUATION flood", func(a *attacker) error {
 		if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.fields(held), EndStream: true}); err != nil {
 			return err
 		}
-		return repeat(500_000, func(int) error { return a.WriteContinuation(1, false, nil) })
+		return repeat(50_000, func(int) error { return a.WriteContinuation(1, false, nil) })
 	}, false},
 	{"100,000 trailer fields", func(a *attacker) error {
 		more := make([]string, 0, 200_000)
@@ -192,18 +193,18 @@ var attacks = []struct {
 			rest = rest[n:]
 		}
 		return nil
-	}, false},
+	}, true},
 	{"table size toggled", func(a *attacker) error {
 		return repeat(100_000, func(i int) error {
 			return a.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(i%2) * 4096})
 		})
-	}, false},
+	}, true},
 	{"PING flood", func(a *attacker) error {
 		return repeat(100_000, func(int) error { return a.WritePing(false, [8]byte{}) })
-	}, false},
+	}, true},
 	{"window updates", func(a *attacker) error {
 		return repeat(200_000, func(int) error { return a.WriteWindowUpdate(0, 1) })
-	}, false},
+	}, true},
 	{"window beyond its limit", func(a *attacker) error {
 		return repeat(3, func(int) error { return a.WriteWindowUpdate(0, 1<<31-1) })
 	}, true},
@@ -281,7 +282,7 @@ func (v *watching) during(t *testing.T, what string, happens func()) {
 	var asking sync.WaitGroup
 	var took []time.Duration
 	asking.Go(func() {
-		for ctx.Err() == nil {
+		for len(took) == 0 || ctx.Err() == nil {
 			began := time.Now()
 			if err := v.ask(); err != nil {
 				t.Errorf("the viewer: %v", err)
@@ -295,8 +296,7 @@ func (v *watching) during(t *testing.T, what string, happens func()) {
 	asking.Wait()
 	slices.Sort(took)
 	if len(took) == 0 {
-		t.Error("the viewer got nothing")
-		return
+		return // and said why
 	}
 	p99 := took[len(took)*99/100]
 	t.Logf("%s: %d answers to the viewer, p99 %v, last %v", what, len(took), p99.Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))

@@ -17,10 +17,7 @@ import (
 
 // The limit of file descriptors is a process's, so these tests serve in one of
 // its own.
-const (
-	childLimit  = "SURGECAST_TEST_DESCRIPTORS" // the limit, and the one that the gate believes in
-	childMemory = 256 << 20
-)
+const childLimit = "SURGECAST_TEST_DESCRIPTORS" // the limit, and the one that the gate believes in
 
 // TestLimitedChild is that process. It ends when its standard input does.
 func TestLimitedChild(t *testing.T) {
@@ -256,8 +253,5 @@ func TestManyIdle(t *testing.T) {
 	oldest := all[0]
 	if oldest.ask(t); oldest.status != 0 {
 		t.Error("the longest idle connection is still there")
-	}
-	if memory > childMemory {
-		t.Errorf("%d bytes for %d idle connections", memory, idle)
 	}
 }
