@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/http2"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -136,7 +137,7 @@ func (l *lane) start(conn net.Conn) {
 			return
 		}
 		// A handshake needs a deep stack; what follows needs little.
-		if isH2(c) {
+		if secure.ConnectionState().NegotiatedProtocol == http2.NextProtoTLS {
 			l.wait.Go(func() { l.serveH2(c) })
 		} else {
 			l.wait.Go(c.serve)

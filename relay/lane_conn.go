@@ -42,7 +42,7 @@ func (c *laneConn) serve() {
 	c.rest(headPatience)
 	for {
 		switch err := c.request(); {
-		case errors.Is(err, errForeign) && isH2(c):
+		case errors.Is(err, errForeign) && c.beginsH2():
 			c.lane.serveH2(c)
 			return
 		case errors.Is(err, errForeign), errors.Is(err, io.ErrShortBuffer):
@@ -108,13 +108,12 @@ func (c *laneConn) answer(r *laneRequest, size int) error {
 	if !ok {
 		return errForeign
 	}
-	w := wish{head: r.head, gzip: namesGzip(r.encodings), condition: r.condition, ranges: r.ranges}
-	d, o := t.ask(r.query, &w)
+	w, key, o := t.decide(r)
 	switch {
-	case errors.Is(o.err, context.Canceled):
+	case toCome(o.err):
 		w.keep()
 		c.consume(size)
-		return c.hold(holdKey{t.window, t.name, d.msn, d.part}, w)
+		return c.hold(key, w)
 	case o.err != nil && t.media():
 		return errForeign // it may be elsewhere than in the window
 	}

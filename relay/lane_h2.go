@@ -4,372 +4,415 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"net/http"
+	"net"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
-// Bounds of an HTTP/2 connection. A client that goes beyond them is told to
-// calm down and its connection closed.
+// Bounds of an HTTP/2 connection. One that oversteps the bounds of a flood gets
+// GOAWAY; see h2Budget for what counts as one.
 const (
-	maxOpenStreams = 128      // open at a time; another one is refused
-	maxHandlers    = 16       // requests at a time that are not for a lane
-	maxHeaders     = 16 << 10 // bytes of a request's header list, as HTTP/1.1 has it
-	maxFrame       = 16 << 10 // bytes of a frame that we take: the least that is allowed
-	maxResets      = 200      // streams that a client may give up in a second
-	maxControls    = 1000     // other frames without a request in a second, and one more
-	controlEach    = 2 << 10  // for each of these bytes that were sent: WINDOW_UPDATEs grow with them
+	h2Streams    = 250        // at a time; one more is refused, and may be asked for again
+	h2FrameBytes = 16 << 10   // of a frame that a viewer sends: the least that the protocol allows
+	h2BlockBytes = 32 << 10   // of a header block, as it is sent; more is a flood
+	h2ListBytes  = 16 << 10   // of a header list, decoded; more is answered with 431
+	h2OutBytes   = 64 << 10   // of frames that wait for the writer; the reader then waits for it
+	h2Window     = 64<<10 - 1 // of what a viewer may send: nobody here reads bodies
 )
 
-// h2Conn is an HTTP/2 connection in a lane. Its one goroutine reads frames and
-// answers what can be answered at once; header blocks are made once for all
-// (lane_hpack.go), and a whole answer leaves in one write.
+// h2Conn is an HTTP/2 connection in a lane. Its reader answers what is there at
+// once; held requests are answered by whoever wakes them. Whoever has something
+// to write and finds no writer is the writer, until nothing is left that the
+// viewer's windows allow: small answers cost no goroutine.
 type h2Conn struct {
-	*laneConn
-	framer *http2.Framer
-	lastID uint32 // the newest stream; only the reader knows
+	lane    *lane
+	base    *laneConn // its place in the lane
+	conn    net.Conn
+	below   *gatheringConn // nil where there is none
+	tracker ConnTracker
 
-	second   int64 // of the clock, to which these belong; only the reader's
-	resets   int
-	controls int
+	// Touched by the reader alone.
+	reader  *bufio.Reader
+	framer  *http2.Framer
+	decoder *hpack.Decoder
+	head    h2Head // the header block that is being read
+	budget  h2Budget
+	taken   int  // bytes of DATA that the viewer's window lacks
+	atRest  bool // between two frames, with nothing read of the next
 
 	mu       sync.Mutex
+	room     sync.Cond // on mu: something was written, or the connection has ended
 	streams  map[uint32]*h2Stream
-	handlers int
-	pump     h2Pump
-	ended    bool
+	newest   uint32 // the highest stream of the viewer's
+	handlers int    // that run
+	parked   bool   // the reader waits for a frame
+	resting  bool   // and nothing else goes on
+	leaving  bool   // GOAWAY was said: nothing new
+	ended    error  // why it is over
+
+	out       *[]byte     // frames that leave next; nil when there are none
+	shrunk    bool        // the next header block says that the dynamic table is empty
+	tableless bool        // that was said
+	queue     []*h2Stream // those with DATA to send, in turn
+	window    int64       // of the connection, as the viewer has it
+	initial   int64       // of a new stream
+	frameSize int         // the most that the viewer takes in one frame
+	writing   bool        // somebody writes
+	owed      int         // bytes of bodies that wait
+	sent      int         // bytes of bodies that went out and are not in the budget yet
+	allowance int         // bytes since the viewer was last owed nothing
+	writeFrom int64       // the tick since which it is owed something
+	writeBy   int64       // the tick by which it has to have taken it; 0: nothing is owed
+	readBy    int64       // the tick by which a frame that has begun has to be whole; 0: none has
+	restBy    int64       // the tick until which it may rest
 }
 
-// h2Stream is one request and its answer. Its fields are under h2Conn.mu.
-type h2Stream struct {
-	conn    *h2Conn
-	id      uint32
-	whole   bool // the request has ended
-	waiter  waiter
-	window  int64  // how many bytes the client takes
-	body    []byte // what is still to be sent
-	queued  bool   // in the pump's queue
-	last    bool   // the stream ends with body
-	handler *h2Response
+var (
+	errH2Preface = errors.New("no HTTP/2 preface")
+	errH2Drained = errors.New("the node leaves and all is answered")
+)
+
+// beginsH2 tells whether what was read of a connection is the beginning of
+// HTTP/2's preface.
+func (c *laneConn) beginsH2() bool {
+	return c.filled > 0 && strings.HasPrefix(http2.ClientPreface, string(c.buffer[:min(c.filled, len(http2.ClientPreface))]))
 }
 
-// isH2 tells whether a connection speaks HTTP/2: by ALPN over TLS, and else by
-// its first bytes.
-func isH2(c *laneConn) bool {
-	if secure, ok := c.Conn.(*tls.Conn); ok {
-		return secure.ConnectionState().NegotiatedProtocol == http2.NextProtoTLS
+// serveH2 serves a connection on which HTTP/2 was agreed, or is begun, until it
+// ends.
+func (l *lane) serveH2(base *laneConn) {
+	c := newH2Conn(l, base)
+	stop := context.AfterFunc(l.holds.ctx, c.drain)
+	defer stop()
+	c.finish(c.run())
+	l.close(base)
+}
+
+func newH2Conn(l *lane, base *laneConn) *h2Conn {
+	c := &h2Conn{
+		lane: l, base: base, conn: base.Conn, below: gathererOf(base.Conn), tracker: TrackConn(base.Conn),
+		streams: map[uint32]*h2Stream{}, window: 64<<10 - 1, initial: 64<<10 - 1, frameSize: 16 << 10,
 	}
-	return c.filled > 0 && bytes.HasPrefix([]byte(http2.ClientPreface), c.buffer[:min(c.filled, len(http2.ClientPreface))])
+	c.room.L = &c.mu
+	c.budget = newH2Budget(&l.clock)
+	var source io.Reader = h2Reader{c}
+	if base.filled > 0 {
+		source = io.MultiReader(bytes.NewReader(bytes.Clone(base.buffer[:base.filled])), source)
+		base.filled = 0
+		base.release()
+	}
+	c.reader = bufio.NewReaderSize(source, 4<<10)
+	c.framer = http2.NewFramer(nil, c.reader)
+	c.framer.SetMaxReadFrameSize(h2FrameBytes)
+	c.framer.SetReuseFrames()
+	c.decoder = hpack.NewDecoder(4<<10, c.head.take)
+	c.decoder.SetMaxStringLength(h2ListBytes)
+	c.head.decoder = c.decoder
+	return c
 }
 
-// serveH2 serves HTTP/2 on a connection from its first byte on.
-func (l *lane) serveH2(lc *laneConn) {
-	c := &h2Conn{laneConn: lc, streams: map[uint32]*h2Stream{}}
-	var source io.Reader = lc.Conn
-	if _, secure := lc.Conn.(*tls.Conn); !secure {
-		source = bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(lc.buffer[:lc.filled])), lc.Conn))
-	}
-	lc.filled = 0
-	lc.release()
-	c.pump.open(lc.Conn, &l.clock)
-	c.framer = http2.NewFramer(&c.pump, source)
-	c.framer.SetMaxReadFrameSize(maxFrame)
-	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	c.framer.MaxHeaderListSize = maxHeaders
-	err := c.greet(source)
-	for err == nil {
-		err = c.step()
-	}
-	c.finish(err)
-}
-
-// greet exchanges prefaces.
-func (c *h2Conn) greet(source io.Reader) error {
-	preface := make([]byte, len(http2.ClientPreface))
-	if _, err := io.ReadFull(source, preface); err != nil {
+// run reads frames until the connection ends, and says why.
+func (c *h2Conn) run() error {
+	c.mu.Lock()
+	c.appendSettings()
+	c.mu.Unlock()
+	var preface [len(http2.ClientPreface)]byte
+	if _, err := io.ReadFull(c.reader, preface[:]); err != nil {
 		return err
 	}
-	if string(preface) != http2.ClientPreface {
-		return http2.ConnectionError(http2.ErrCodeProtocol)
+	if string(preface[:]) != http2.ClientPreface {
+		return errH2Preface
 	}
-	return c.locked(func() error {
-		c.rest(restPatience)
-		_ = c.framer.WriteSettings(
-			http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxOpenStreams},
-			http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeaders},
-		)
-		return nil
-	})
-}
-
-// locked runs what changes the connection, and then sends what that put out.
-func (c *h2Conn) locked(change func() error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err := change()
-	return errors.Join(err, c.pump.run(c))
-}
-
-// finish ends the connection, telling the client why if that was its fault.
-func (c *h2Conn) finish(err error) {
-	var fault http2.ConnectionError
-	c.mu.Lock()
-	if errors.As(err, &fault) {
-		c.deadline.Store(c.lane.clock.after(endPatience))
-		_ = c.framer.WriteGoAway(c.lastID, http2.ErrCode(fault), nil)
-		_ = c.pump.flush()
-	}
-	c.ended = true
-	for _, st := range c.streams {
-		c.forget(st)
-	}
-	c.mu.Unlock()
-	c.lane.close(c.laneConn)
-}
-
-// step reads one frame and does what it says.
-func (c *h2Conn) step() error {
-	frame, err := c.framer.ReadFrame()
-	if err != nil {
-		var fault http2.StreamError
-		if !errors.As(err, &fault) {
+	for first := true; ; first = false {
+		c.atRest = !first && c.reader.Buffered() == 0
+		head, err := c.framer.ReadFrameHeader()
+		if err != nil {
+			return h2Cause(err)
+		}
+		if first && (head.Type != http2.FrameSettings || head.Flags.Has(http2.FlagSettingsAck)) {
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+		if err := c.next(head); err != nil {
 			return err
 		}
-		c.lastID = max(c.lastID, fault.StreamID)
-		return errors.Join(c.control(), c.locked(func() error { return c.reset(fault.StreamID, fault.Code) }))
 	}
-	switch f := frame.(type) {
-	case *http2.MetaHeadersFrame:
+}
+
+// next reads the rest of a frame and deals with it.
+func (c *h2Conn) next(head http2.FrameHeader) error {
+	f, err := c.framer.ReadFrameForHeader(head)
+	if err == nil {
+		err = c.frame(f)
+	}
+	var one http2.StreamError
+	if !errors.As(err, &one) {
+		return h2Cause(err)
+	}
+	if f == nil && head.Type == http2.FrameHeaders {
+		// The header block is lost, and with it the state of the compression.
+		return http2.ConnectionError(one.Code)
+	}
+	c.reset(one.StreamID, one.Code)
+	return c.budget.spend(h2CostFault)
+}
+
+// h2Cause returns what an error means for the connection.
+func h2Cause(err error) error {
+	if errors.Is(err, http2.ErrFrameTooLarge) {
+		return http2.ConnectionError(http2.ErrCodeFrameSize)
+	}
+	return err
+}
+
+// frame deals with one frame. A StreamError resets a stream, others end the
+// connection.
+func (c *h2Conn) frame(f http2.Frame) error {
+	switch f := f.(type) {
+	case *http2.HeadersFrame:
 		return c.headers(f)
 	case *http2.DataFrame:
-		return errors.Join(c.control(), c.locked(func() error { return c.data(f) }))
+		return c.data(f)
 	case *http2.WindowUpdateFrame:
-		return errors.Join(c.control(), c.locked(func() error { return c.widen(f) }))
-	case *http2.SettingsFrame:
-		return errors.Join(c.control(), c.locked(func() error { return c.settings(f) }))
-	case *http2.PingFrame:
-		if f.IsAck() {
-			return c.control()
-		}
-		return errors.Join(c.control(), c.locked(func() error { return c.framer.WritePing(true, f.Data) }))
+		return c.widen(f.StreamID, int64(f.Increment))
 	case *http2.RSTStreamFrame:
-		return c.givenUp(f.StreamID)
-	case *http2.GoAwayFrame:
-		return io.EOF
+		return c.leave(f.StreamID)
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.PingFrame:
+		return c.ping(f)
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	return c.control() // PRIORITY and what nobody knows
+	if p, ok := f.(*http2.PriorityFrame); ok && p.StreamDep == p.StreamID {
+		return http2.StreamError{StreamID: p.StreamID, Code: http2.ErrCodeProtocol}
+	}
+	// PRIORITY and its successor, GOAWAY of one who only ends his own requests,
+	// frames of extensions.
+	return c.budget.spend(h2CostFrame)
 }
 
-// control counts a frame that asks for nothing: a client that sends little
-// else only wants to see us work.
-func (c *h2Conn) control() error {
-	c.tick()
-	if c.controls++; c.controls > maxControls {
-		if int64(c.controls-maxControls) > c.pump.sentSince()/controlEach {
-			return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
-		}
+// data drops the bytes of a request's body: what has one is answered without
+// it. The connection's window is given back, so that others are not blocked by
+// it; a stream's is not.
+func (c *h2Conn) data(f *http2.DataFrame) error {
+	size := int(f.Length)
+	if c.taken += size; c.taken > h2Window {
+		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
-	return nil
-}
-
-// tick begins new counts when a second has passed.
-func (c *h2Conn) tick() {
-	if now := c.lane.clock.ticks.Load(); now != c.second {
-		c.second, c.controls, c.resets = now, 0, 0
-		c.pump.mark()
-	}
-}
-
-// givenUp ends a stream that the client does not want any more.
-func (c *h2Conn) givenUp(id uint32) error {
-	c.tick()
-	if c.resets++; c.resets > maxResets {
-		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
-	}
-	if id > c.lastID {
-		return http2.ConnectionError(http2.ErrCodeProtocol)
+	if err := c.budget.spend(h2CostFrame + size/h2FreeBytes); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if st := c.streams[id]; st != nil {
-		c.forget(st)
+	if c.taken > h2Window/2 {
+		c.appendWindowUpdate(c.taken)
+		c.taken = 0
 	}
-	return nil
-}
-
-// reset ends a stream that went wrong. It needs c.mu, as all below.
-func (c *h2Conn) reset(id uint32, code http2.ErrCode) error {
-	if st := c.streams[id]; st != nil {
-		c.forget(st)
-	}
-	return c.framer.WriteRSTStream(id, code)
-}
-
-// forget drops a stream, answered or not.
-func (c *h2Conn) forget(st *h2Stream) {
-	if c.streams[st.id] != st {
-		return
-	}
-	delete(c.streams, st.id)
-	c.lane.holds.leave(&st.waiter)
-	c.pump.drop(st)
-	if st.handler != nil {
-		st.handler.end(context.Canceled)
-	}
-	c.paced()
-}
-
-// paced sets the connection's deadline: for what it waits and how long that
-// may last.
-func (c *h2Conn) paced() {
+	s := c.streams[f.StreamID]
 	switch {
-	case c.pump.pending > 0:
-		c.deadline.Store(c.lane.clock.after(patience(c.pump.pending)))
-	case len(c.streams) > 0:
-		c.deadline.Store(0) // the window, or a handler, bounds how long it holds
-	default:
-		c.rest(restPatience)
-	}
-}
-
-// data takes a piece of a request's body, which no request here needs.
-func (c *h2Conn) data(f *http2.DataFrame) error {
-	if f.StreamID > c.lastID {
+	case s == nil && c.never(f.StreamID):
 		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case s == nil || !s.open:
+		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	}
-	if f.Length > 0 {
-		_ = c.framer.WriteWindowUpdate(0, f.Length)
+	if s.taken += size; s.taken > h2Window {
+		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
 	}
-	if st := c.streams[f.StreamID]; st != nil && f.StreamEnded() {
-		st.whole = true
-	}
+	s.open = !f.StreamEnded()
 	return nil
 }
 
-// widen lets a stream, or all of them, send more.
-func (c *h2Conn) widen(f *http2.WindowUpdateFrame) error {
-	if f.StreamID == 0 {
-		if c.pump.window += int64(f.Increment); c.pump.window > maxWindow {
-			return http2.ConnectionError(http2.ErrCodeFlowControl)
-		}
-		return nil
+// never tells whether the viewer has not begun such a stream. It needs c.mu.
+func (c *h2Conn) never(id uint32) bool { return id%2 == 0 || id > c.newest }
+
+// ping answers one.
+func (c *h2Conn) ping(f *http2.PingFrame) error {
+	if f.IsAck() {
+		return c.budget.spend(h2CostFrame)
 	}
-	if f.StreamID > c.lastID {
-		return http2.ConnectionError(http2.ErrCodeProtocol)
-	}
-	st := c.streams[f.StreamID]
-	if st == nil {
-		return nil
-	}
-	if st.window += int64(f.Increment); st.window > maxWindow {
-		return c.reset(st.id, http2.ErrCodeFlowControl)
-	}
-	c.pump.queue(st)
-	return nil
+	c.mu.Lock()
+	c.appendPing(f.Data)
+	c.mu.Unlock()
+	return c.budget.spend(h2CostFrame)
 }
 
-// maxWindow is the largest flow-control window (RFC 9113 6.9.1).
-const maxWindow = 1<<31 - 1
-
-// settings takes the client's.
+// settings takes up the viewer's. However many stand in a frame, the streams'
+// windows are moved once.
 func (c *h2Conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
-		return nil
+		return c.budget.spend(h2CostFrame)
 	}
+	if err := c.budget.spend(h2CostSettings + f.NumSettings()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	initial := c.initial
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
 		}
 		switch s.ID {
 		case http2.SettingInitialWindowSize:
-			return c.resize(int64(s.Val))
+			initial = int64(s.Val)
+		case http2.SettingMaxFrameSize:
+			c.frameSize = int(s.Val)
 		case http2.SettingHeaderTableSize:
-			// We have no use for the table, but one that was made smaller
-			// wants to hear so (RFC 9113 4.3.1).
-			c.pump.shrunk = c.pump.shrunk || s.Val < 4096
+			// Ours is empty, whatever its size; it has to be said once.
+			c.shrunk = c.shrunk || s.Val < 4096 && !c.tableless
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return c.framer.WriteSettingsAck()
+	c.appendSettingsAck()
+	return c.shift(initial)
 }
 
-// resize changes the window with which streams begin, and those that are open.
-func (c *h2Conn) resize(initial int64) error {
-	change := initial - c.pump.initial
-	c.pump.initial = initial
-	for _, st := range c.streams {
-		if st.window += change; st.window > maxWindow {
-			return http2.ConnectionError(http2.ErrCodeFlowControl)
-		}
-		c.pump.queue(st)
+// h2Reader reads from the connection for the buffer before it. What is to be
+// written leaves before it waits, so many requests that came together cost one
+// write.
+type h2Reader struct{ *h2Conn }
+
+func (r h2Reader) Read(b []byte) (int, error) {
+	c := r.h2Conn
+	c.mu.Lock()
+	begun := c.readBy
+	c.readBy = 0
+	if c.flush() || begun == 0 {
+		begun = c.lane.clock.after(headPatience)
 	}
-	return nil
+	if c.parked = c.atRest; !c.parked {
+		c.readBy = begun
+	}
+	err := c.ended
+	c.limit()
+	c.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.conn.Read(b)
+	if c.atRest {
+		c.atRest = false
+		c.mu.Lock()
+		c.parked = false
+		c.readBy = c.lane.clock.after(headPatience)
+		c.limit()
+		c.mu.Unlock()
+	}
+	return n, err
 }
 
-// open makes a stream of a request, or tells why there is none.
-func (c *h2Conn) open(f *http2.MetaHeadersFrame) (*h2Stream, error) {
+// limit says until when the connection may go on as it does, and whether it may
+// be closed to make room. It needs c.mu.
+func (c *h2Conn) limit() {
+	resting := c.parked && len(c.streams) == 0 && !c.writing
+	if resting && !c.resting {
+		c.restBy = c.lane.clock.after(restPatience)
+	}
+	if resting != c.resting {
+		c.resting = resting
+		c.base.idle.Store(resting)
+		c.tracker.SetIdle(resting)
+	}
+	by := c.readBy
+	if resting {
+		by = c.restBy
+	}
+	if c.writeBy != 0 && (by == 0 || c.writeBy < by) {
+		by = c.writeBy
+	}
+	c.base.deadline.Store(by)
+}
+
+// drain says that this node takes nothing new; what runs goes on.
+func (c *h2Conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id := f.StreamID
-	if st := c.streams[id]; st != nil && !st.whole && f.StreamEnded() {
-		st.whole = true // trailers
-		return nil, nil
+	if c.leaving || c.ended != nil {
+		return
 	}
-	if id%2 == 0 || id <= c.lastID {
-		return nil, http2.ConnectionError(http2.ErrCodeProtocol)
-	}
-	c.lastID = id
-	if len(c.streams) >= maxOpenStreams {
-		return nil, errors.Join(c.framer.WriteRSTStream(id, http2.ErrCodeRefusedStream), c.pump.flush())
-	}
-	st := &h2Stream{conn: c, id: id, whole: f.StreamEnded(), window: c.pump.initial}
-	if len(c.streams) == 0 {
-		c.begin()
-	}
-	c.streams[id] = st
-	return st, nil
+	c.leaving = true
+	c.appendGoAway(http2.ErrCodeNo)
+	c.kick()
 }
 
-// respond sends a prepared answer on a stream.
-func (c *h2Conn) respond(st *h2Stream, p *prepared, head bool) error {
-	return c.locked(func() error {
-		if c.streams[st.id] != st {
-			return nil // given up meanwhile
-		}
-		body := p.body
-		if head || p.status == http.StatusNotModified {
-			body = nil
-		}
-		st.last = true
-		c.pump.headers(st, p.fields, len(body) == 0)
-		if len(body) == 0 {
-			c.lane.server.Load.Add(0, 0)
-			c.done(st)
-			return nil
-		}
-		// Counted when it is queued: what a viewer then gives up is little.
-		c.lane.server.Load.Add(int64(len(body)), p.media)
-		c.pump.send(st, body)
-		c.paced()
-		return nil
-	})
+// finish ends all that still goes on, and tells the viewer why, if it is its
+// fault.
+func (c *h2Conn) finish(cause error) {
+	c.mu.Lock()
+	if c.ended == nil {
+		c.ended = cause
+	}
+	cause = c.ended
+	streams := c.streams
+	c.streams = map[uint32]*h2Stream{}
+	c.queue = nil
+	for _, s := range streams {
+		s.gone = true
+	}
+	c.room.Broadcast()
+	c.mu.Unlock()
+	for _, s := range streams {
+		s.abandon()
+	}
+	var code http2.ConnectionError
+	switch {
+	case errors.As(cause, &code):
+		c.sayGoAway(http2.ErrCode(code))
+	case errors.Is(cause, errH2Drained):
+		c.linger()
+	}
 }
 
-// done forgets a stream whose answer is out.
-func (c *h2Conn) done(st *h2Stream) {
-	if !st.whole {
-		// Nobody reads the rest of the request (RFC 9113 8.1).
-		_ = c.framer.WriteRSTStream(st.id, http2.ErrCodeNo)
+// sayGoAway writes the last frame of a connection. The writer, if there is one,
+// has a moment to end.
+func (c *h2Conn) sayGoAway(code http2.ErrCode) {
+	c.base.deadline.Store(c.lane.clock.after(endPatience))
+	c.mu.Lock()
+	for c.writing {
+		c.room.Wait()
 	}
-	c.forget(st)
+	c.appendGoAway(code)
+	batch := c.takeOut()
+	c.mu.Unlock()
+	if c.send(batch) == nil {
+		c.linger()
+	}
 }
+
+// linger ends our side and drops what still comes, so that the last frame is
+// not lost in a reset, until the viewer has ended its own or its time is over.
+func (c *h2Conn) linger() {
+	c.base.deadline.Store(c.lane.clock.after(endPatience))
+	conn := c.conn
+	_ = conn.SetReadDeadline(time.Time{})
+	for {
+		below, ok := conn.(interface{ NetConn() net.Conn })
+		if half, can := conn.(interface{ CloseWrite() error }); can && half.CloseWrite() != nil {
+			return
+		}
+		if !ok {
+			break
+		}
+		conn = below.NetConn()
+	}
+	buffer := make([]byte, 4<<10)
+	for n := 0; n < h2LingerBytes; {
+		read, err := conn.Read(buffer)
+		if err != nil {
+			return
+		}
+		n += read
+	}
+}
+
+// h2LingerBytes is how much of a flood is dropped after GOAWAY.
+const h2LingerBytes = 4 << 20

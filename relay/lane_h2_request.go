@@ -1,146 +1,215 @@
 package relay
 
 import (
-	"context"
-	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
-// headers takes a request and answers it, now or when it can be. What is not
-// for a lane goes to the handler behind, on a goroutine of its own.
-func (c *h2Conn) headers(f *http2.MetaHeadersFrame) error {
-	st, err := c.open(f)
-	if st == nil {
-		return err
-	}
-	if f.Truncated {
-		return c.respond(st, c.lane.server.tooLarge(), false)
-	}
-	r, method, ok := plainFields(f)
-	if !ok || !st.whole {
-		return c.handle(st, f)
-	}
-	r.head = method == http.MethodHead
-	s := c.lane.server
-	t, ok := s.locate(r.path)
-	if !ok {
-		return c.handle(st, f)
-	}
-	w := wish{head: r.head, gzip: namesGzip(r.encodings), condition: r.condition, ranges: r.ranges}
-	d, o := t.ask(r.query, &w)
-	switch {
-	case errors.Is(o.err, context.Canceled):
-		c.hold(st, holdKey{t.window, t.name, d.msn, d.part}, w)
-		return nil
-	case o.err != nil && t.media():
-		return c.handle(st, f)
-	}
-	return c.respond(st, s.cut(o, &w), r.head)
+// h2Head is a header block, decoded field by field.
+type h2Head struct {
+	decoder *hpack.Decoder
+
+	method, scheme, authority, path string
+	fields                          []hpack.HeaderField // the others; reused
+	size                            int                 // of the list, as RFC 9113 6.5.2 counts it
+	bad                             bool                // malformed: RFC 9113 8.1.1
+	large                           bool                // over h2ListBytes; what came later is missing
 }
 
-// plainFields reads a request's fields. False: it is not for a lane.
-func plainFields(f *http2.MetaHeadersFrame) (r laneRequest, method string, ok bool) {
-	method = f.PseudoValue("method")
-	if method != http.MethodGet && method != http.MethodHead {
-		return r, method, false
-	}
-	if r.path, r.query, ok = cutTarget(f.PseudoValue("path")); !ok {
-		return r, method, false
-	}
-	var odd fields
-	for _, field := range f.RegularFields() {
-		switch field.Name {
-		case "host", "connection":
-			odd |= isForeign
-		default:
-			odd |= r.take(field.Name, field.Value, 0)
-		}
-	}
-	return r, method, odd == 0
+func (h *h2Head) reset() {
+	clear(h.fields)
+	*h = h2Head{decoder: h.decoder, fields: h.fields[:0]}
+	h.decoder.SetEmitEnabled(true)
 }
 
-// hold waits for what a stream asks for without holding the reader up.
-func (c *h2Conn) hold(st *h2Stream, key holdKey, w wish) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	st.waiter.wish, st.waiter.wake = w, st
-	c.lane.holds.join(c.lane.server, key, &st.waiter)
-	c.paced()
-}
-
-// wake implements waker: sending may block, so it has a goroutine of its own.
-func (st *h2Stream) wake(a *answering, o outcome) {
-	c := st.conn
-	if errors.Is(o.err, context.Canceled) {
-		c.lane.wait.Go(func() {
-			_ = c.locked(func() error { return c.reset(st.id, http2.ErrCodeCancel) })
-		})
+// take notes a field. Of a list that is too large the decoder only keeps its
+// own state.
+func (h *h2Head) take(f hpack.HeaderField) {
+	if h.size += int(f.Size()); h.size > h2ListBytes {
+		h.large = true
+		h.decoder.SetEmitEnabled(false)
 		return
 	}
-	p := a.answer(o, &st.waiter.wish)
-	c.lane.wait.Go(func() {
-		if c.respond(st, p, st.waiter.head) != nil {
-			c.cutOff() // its reader then ends it
-		}
-	})
+	if strings.HasPrefix(f.Name, ":") {
+		h.pseudo(f)
+		return
+	}
+	h.bad = h.bad || !h2Name(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) || h2OfConnection(f)
+	h.fields = append(h.fields, f)
 }
 
-// handle runs the handler behind for one request.
-func (c *h2Conn) handle(st *h2Stream, f *http2.MetaHeadersFrame) error {
-	ctx, end := context.WithCancelCause(c.lane.holds.ctx)
-	r, err := newRequest(ctx, c, f)
-	if err != nil {
-		end(nil)
-		return c.locked(func() error { return c.reset(st.id, http2.ErrCodeProtocol) })
+// pseudo notes a pseudo-header field: they come first, each once.
+func (h *h2Head) pseudo(f hpack.HeaderField) {
+	var to *string
+	switch f.Name {
+	case ":method":
+		to = &h.method
+	case ":scheme":
+		to = &h.scheme
+	case ":authority":
+		to = &h.authority
+	case ":path":
+		to = &h.path
 	}
-	w := &h2Response{stream: st, request: r, end: end, header: http.Header{}, ready: make(chan struct{}, 1)}
+	if to == nil || *to != "" || f.Value == "" || len(h.fields) > 0 || !httpguts.ValidHeaderFieldValue(f.Value) {
+		h.bad = true
+		return
+	}
+	*to = f.Value
+}
+
+// h2Name tells whether a field's name is one of HTTP/2: a token in lower case.
+func h2Name(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !tokenByte(c) || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// h2OfConnection tells whether a field is about a connection, as HTTP/1.1 has
+// them: RFC 9113 8.2.2.
+func h2OfConnection(f hpack.HeaderField) bool {
+	switch f.Name {
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+		return true
+	case "te":
+		return f.Value != "trailers"
+	}
+	return false
+}
+
+// whole tells whether the block can be a request.
+func (h *h2Head) whole() bool {
+	return !h.bad && (h.large || h.method != "" && h.scheme != "" && h.path != "" &&
+		(h.path[0] == '/' || h.path == "*" && h.method == http.MethodOptions))
+}
+
+// plain reads the request as one that a lane answers, by the rules of the lane
+// for HTTP/1.1.
+func (h *h2Head) plain() (r laneRequest, plain bool) {
+	switch h.method {
+	case http.MethodGet:
+	case http.MethodHead:
+		r.head = true
+	default:
+		return r, false
+	}
+	var ok bool
+	if r.path, r.query, ok = cutTarget(h.path); !ok {
+		return r, false
+	}
+	var seen fields
+	if h.authority != "" {
+		seen = takeHost(h.authority, seen)
+	}
+	for i := range h.fields {
+		seen |= r.take(h.fields[i].Name, h.fields[i].Value, seen)
+	}
+	return r, seen == hasHost
+}
+
+// headers reads a header block to its end and begins what it asks for.
+func (c *h2Conn) headers(f *http2.HeadersFrame) error {
+	id, ended, depends := f.StreamID, f.StreamEnded(), f.HasPriority()
+	block, last := f.HeaderBlockFragment(), f.HeadersEnded()
+	c.head.reset()
+	for size := 0; ; {
+		if size += len(block); size > h2BlockBytes {
+			return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+		}
+		if _, err := c.decoder.Write(block); err != nil {
+			return http2.ConnectionError(http2.ErrCodeCompression)
+		}
+		if last {
+			break
+		}
+		more, err := c.framer.ReadFrame()
+		if err != nil {
+			return h2Cause(err)
+		}
+		next := more.(*http2.ContinuationFrame) // the framer lets no other through
+		block, last = next.HeaderBlockFragment(), next.HeadersEnded()
+		if err := c.budget.spend(h2CostBlock); err != nil {
+			return err
+		}
+	}
+	if c.decoder.Close() != nil {
+		return http2.ConnectionError(http2.ErrCodeCompression)
+	}
+	if depends && f.Priority.StreamDep == id {
+		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
+	}
+	return c.begin(id, ended)
+}
+
+// begin begins the stream that a header block opens, or ends the one that has
+// it as its trailers.
+func (c *h2Conn) begin(id uint32, ended bool) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.handlers >= maxHandlers {
-		end(nil)
-		return errors.Join(c.reset(st.id, http2.ErrCodeRefusedStream), c.pump.flush())
+	s, newest, leaving, open := c.streams[id], c.newest, c.leaving, len(c.streams)
+	if id%2 == 1 && id > newest && !leaving {
+		c.newest = id
 	}
-	c.handlers++
-	st.handler = w
-	c.paced()
-	c.lane.wait.Go(w.serve)
-	return nil
+	c.mu.Unlock()
+	switch {
+	case s != nil:
+		return c.trailers(s, ended)
+	case id%2 == 0 || id <= newest:
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case leaving:
+		return c.budget.spend(h2CostFrame) // it was told that this one is not served
+	case open >= h2Streams:
+		c.reset(id, http2.ErrCodeRefusedStream)
+		return c.budget.spend(h2CostRefused)
+	case !c.head.whole():
+		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
+	case c.head.large:
+		c.respond(&h2Stream{conn: c, id: id, open: !ended}, c.lane.server.tooLarge())
+		return c.budget.spend(h2CostFault)
+	}
+	return c.request(id, ended)
 }
 
-// newRequest makes a request for the handler behind. It has no body: none here
-// has a use for one.
-func newRequest(ctx context.Context, c *h2Conn, f *http2.MetaHeadersFrame) (*http.Request, error) {
-	target := f.PseudoValue("path")
-	u, err := url.ParseRequestURI(target)
-	if err != nil {
-		return nil, err
+// trailers end a request's body.
+func (c *h2Conn) trailers(s *h2Stream, ended bool) error {
+	c.mu.Lock()
+	open := s.open
+	s.open = false
+	c.mu.Unlock()
+	switch {
+	case !open:
+		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeStreamClosed}
+	case !ended || c.head.bad || c.head.method+c.head.path+c.head.scheme+c.head.authority != "":
+		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
 	}
-	r := (&http.Request{
-		Method:     f.PseudoValue("method"),
-		URL:        u,
-		Proto:      "HTTP/2.0",
-		ProtoMajor: 2,
-		Header:     http.Header{},
-		Body:       http.NoBody,
-		Host:       f.PseudoValue("authority"),
-		RequestURI: target,
-		RemoteAddr: c.RemoteAddr().String(),
-	}).WithContext(ctx)
-	for _, field := range f.RegularFields() {
-		switch name := field.Name; {
-		case name == "connection", name == "transfer-encoding", name == "upgrade", name == "keep-alive", name == "proxy-connection":
-			return nil, http2.ConnectionError(http2.ErrCodeProtocol)
-		case name == "host":
-			if r.Host == "" {
-				r.Host = field.Value
-			}
-		default:
-			r.Header.Add(name, strings.Clone(field.Value))
-		}
+	return c.budget.spend(h2CostFrame)
+}
+
+// request answers a request, now or when it can be, or lets a handler do so.
+func (c *h2Conn) request(id uint32, ended bool) error {
+	s := c.lane.server
+	r, ok := c.head.plain()
+	if !ok || !ended {
+		return c.handle(id, ended)
 	}
-	return r, nil
+	t, ok := s.locate(r.path)
+	if !ok {
+		return c.handle(id, ended)
+	}
+	w, key, o := t.decide(&r)
+	switch {
+	case toCome(o.err):
+		c.hold(id, key, w)
+	case o.err != nil && t.media():
+		return c.handle(id, ended) // it may be elsewhere than in the window
+	default:
+		c.answer(id, s.cut(o, &w), r.head)
+	}
+	return nil
 }

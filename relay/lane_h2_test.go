@@ -99,7 +99,7 @@ func TestSecureLaneSpeaksBoth(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = Serve(ctx, tls.NewListener(listener, &tls.Config{
+		_ = Serve(ctx, NewTLSListener(listener, &tls.Config{
 			Certificates: pair.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"},
 		}), &http.Server{Handler: h})
 	}()

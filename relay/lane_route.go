@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"strings"
 )
 
@@ -74,6 +75,17 @@ func (t target) ask(query string, w *wish) (directives, outcome) {
 	w.blocking = d.block && (o.version == nil || !o.version.Playlist.Ended)
 	return d, o
 }
+
+// decide finds what a plain request for a target leads to, and in which way it
+// is wanted. An error that is to come means: when what the key names is there.
+func (t target) decide(r *laneRequest) (wish, holdKey, outcome) {
+	w := wish{head: r.head, gzip: namesGzip(r.encodings), condition: r.condition, ranges: r.ranges}
+	d, o := t.ask(r.query, &w)
+	return w, holdKey{t.window, t.name, d.msn, d.part}, o
+}
+
+// toCome tells whether an outcome is still to come.
+func toCome(err error) bool { return errors.Is(err, context.Canceled) }
 
 // badQuery is what is wrong with directives, in a sentence for who asked.
 type badQuery struct{ error }

@@ -30,7 +30,7 @@ func secureEdge(t *testing.T) (address string) {
 	files := newCertified(t)
 	handler, _ := edge(t, nil)
 	gate := NewGate(GateConfig{})
-	secure := tls.NewListener(gate.Guard(listener, true), files.open("secret", discard()).Config())
+	secure := NewTLSListener(gate.Guard(listener, true), files.open("secret", discard()).Config())
 	ctx, stop := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = Serve(ctx, secure, NewHTTPServer(handler, discard())) })

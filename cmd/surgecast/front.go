@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -48,7 +47,7 @@ func (n *node) openFront(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.secure = tls.NewListener(n.gate.Guard(secure, true), n.tls.Config())
+	n.secure = relay.NewTLSListener(n.gate.Guard(secure, true), n.tls.Config())
 	return nil
 }
 
