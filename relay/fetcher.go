@@ -204,10 +204,9 @@ func (r *fetcher) missing(p *Playlist) []missing {
 		}
 		wantMap(s.Map)
 		switch {
-		case s.Gap:
 		case len(s.Parts) > 0:
-			wantParts(s.Parts)
-		default:
+			wantParts(s.Parts) // of a gap, what there is
+		case !s.Gap:
 			want(s.Name, s.Duration)
 		}
 	}

@@ -106,9 +106,9 @@ func (w *Window) drop(s *Segment) {
 	if s.Name.Kind == 0 {
 		epoch, msn = s.Parts[0].Name.Epoch, s.Parts[0].Name.Number
 	}
-	for part := 0; ; part++ {
+	for part := range maxSegmentParts {
 		name := MediaName{Kind: PartMedia, Epoch: epoch, Number: msn, Part: part}
-		if w.objects[name] == nil {
+		if w.objects[name] == nil && !s.Gap { // a gap lacks some of its parts
 			break
 		}
 		w.remove(name)
