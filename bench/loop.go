@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,9 +24,7 @@ type loop struct {
 	head   string        // of a request after its path
 	rest   time.Duration // after each turn, so that the next one has more to do
 
-	wake   int // an eventfd that ends the wait when something is posted
-	mu     sync.Mutex
-	posted []func() // by other goroutines; guarded by mu
+	posted chan func() // by other goroutines
 }
 
 // bufferBytes bounds the head of an answer, and how much is thrown away at once.
@@ -40,14 +37,7 @@ func newLoop(host, fields string) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll: %w", err)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("make an eventfd: %w", err)
-	}
-	return &loop{epoll: epoll, wake: wake, lines: map[int32]*line{}, buffer: make([]byte, bufferBytes), head: " HTTP/1.1\r\nHost: " + host + "\r\n" + fields + "\r\n"}, nil
+	return &loop{epoll: epoll, posted: make(chan func(), 1024), lines: map[int32]*line{}, buffer: make([]byte, bufferBytes), head: " HTTP/1.1\r\nHost: " + host + "\r\n" + fields + "\r\n"}, nil
 }
 
 // browserFields are about what a browser sends: servers read every line of it.
@@ -153,38 +143,36 @@ func (l *loop) run(ctx context.Context, finished func() bool) error {
 				c.readable()
 			}
 		}
-		l.takePosted()
 		l.timers.fire(time.Now())
 		time.Sleep(l.rest)
 	}
 	return nil
 }
 
-// after calls f on the loop's goroutine, when d has passed.
-func (l *loop) after(d time.Duration, f func()) { l.timers.add(time.Now().Add(d), f) }
-
-// post calls f on the loop's goroutine. Any goroutine may call it. There are
-// never more waiting than requests under way.
-func (l *loop) post(f func()) {
-	l.mu.Lock()
-	l.posted = append(l.posted, f)
-	first := len(l.posted) == 1
-	l.mu.Unlock()
-	if first {
-		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // full means that it wakes anyway
+// runPosted is run for a loop without connections of its own: it serves what
+// goroutines post. Waiting in the kernel it would keep them from the only core.
+func (l *loop) runPosted(ctx context.Context, finished func() bool) {
+	for ctx.Err() == nil && !finished() {
+		wait := time.Duration(l.timers.wait(time.Now())) * time.Millisecond
+		select {
+		case f := <-l.posted:
+			f()
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		l.timers.fire(time.Now())
 	}
 }
 
-func (l *loop) takePosted() {
-	l.mu.Lock()
-	posted := l.posted
-	l.posted = nil
-	l.mu.Unlock()
-	if len(posted) > 0 {
-		_, _ = unix.Read(l.wake, make([]byte, 8)) // empty is as good
-	}
-	for _, f := range posted {
-		f()
+// after calls f on the loop's goroutine, when d has passed.
+func (l *loop) after(d time.Duration, f func()) { l.timers.add(time.Now().Add(d), f) }
+
+// post calls f on the loop's goroutine, if it is in runPosted. Any goroutine may
+// call it; it waits while the loop has a thousand to do, and gives up with ctx.
+func (l *loop) post(ctx context.Context, f func()) {
+	select {
+	case l.posted <- f:
+	case <-ctx.Done():
 	}
 }
 
@@ -194,7 +182,6 @@ func (l *loop) stop() {
 		c.close()
 	}
 	_ = unix.Close(l.epoll) // nothing is lost
-	_ = unix.Close(l.wake)
 }
 
 // headRead is how much is read of an answer at first: the head, and of the body

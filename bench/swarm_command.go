@@ -60,11 +60,20 @@ func (s *swarm) run(ctx context.Context, viewers int, ramp, lasting time.Duratio
 	})
 	ended := false
 	s.loop.after(ramp+settleTime+lasting, func() { ended = true })
-	if err := s.loop.run(ctx, func() bool { return ended }); err != nil {
+	if err := s.serve(ctx, func() bool { return ended }); err != nil {
 		return err
 	}
 	if !ended {
 		return context.Cause(ctx)
 	}
 	return json.NewEncoder(os.Stdout).Encode(s.tally.result(viewers, time.Since(began), ownCPU()-cpu))
+}
+
+// serve runs the loop.
+func (s *swarm) serve(ctx context.Context, finished func() bool) error {
+	if s.over == plain {
+		return s.loop.run(ctx, finished)
+	}
+	s.loop.runPosted(ctx, finished)
+	return nil
 }

@@ -119,7 +119,7 @@ func runSwarm(t *testing.T, server *httptest.Server, over protocol) *tally {
 		v.join()
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	err = s.loop.run(t.Context(), func() bool { return len(s.tally.receipt) >= 30 || time.Now().After(deadline) })
+	err = s.serve(t.Context(), func() bool { return len(s.tally.receipt) >= 30 || time.Now().After(deadline) })
 	if err != nil || len(s.tally.receipt) < 30 {
 		t.Fatalf("%d parts received, %v, faults %v", len(s.tally.receipt), err, s.tally.faults)
 	}

@@ -42,7 +42,7 @@ func (w *webLine) get(path string, want func(etag string) bool, done func(*answe
 	ctx := w.ctx
 	go func() { // ends with the answer, or at close
 		a := w.ask(ctx, path)
-		w.loop.post(func() {
+		w.loop.post(ctx, func() {
 			if ctx.Err() != nil {
 				return // closed: nobody waits any more
 			}
