@@ -20,6 +20,7 @@ import (
 var (
 	// errStandsStill: the upstreams confirm that there is nothing new.
 	errStandsStill = errors.New("the list stands still")
+	errNewEpoch    = fmt.Errorf("%w: its epoch is beyond the authority's", ErrPlaylist)
 	errUnchanged   = errors.New("the upstream answered a held request without what it was held for")
 )
 
@@ -80,7 +81,9 @@ func (r *fetcher) race(ctx context.Context) (answer, error) {
 				return a, nil
 			}
 			err = fmt.Errorf("%s: %w", a.base, a.err)
-			r.leave(a.base, a.err)
+			if !errors.Is(a.err, errNewEpoch) { // the authority's word may still be on its way
+				r.leave(a.base, a.err)
+			}
 			if asked < len(bases) {
 				ask(r.ask)
 			}
@@ -244,7 +247,7 @@ func (r *fetcher) askBeside(ctx context.Context, base string, q question) answer
 func (r *fetcher) judge(v *Version, q question) error {
 	p := v.Playlist
 	if known := r.epoch(); p.Epoch() > known {
-		return fmt.Errorf("%w: epoch %v is beyond the authority's %v", ErrPlaylist, p.Epoch(), known)
+		return fmt.Errorf("%w: %v after %v", errNewEpoch, p.Epoch(), known)
 	}
 	if err := r.window.check(v); err != nil {
 		return err
