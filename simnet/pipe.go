@@ -9,8 +9,10 @@ import (
 )
 
 // pipeBytes bounds what one direction of a stream holds, in flight and not yet
-// read. A Write beyond it waits for the reader.
-const pipeBytes = 256 << 10
+// read, as Linux's largest send buffer does. A Write beyond it waits for the
+// reader; in a bubble of fake time no goroutine may hold a mutex meanwhile that
+// others wait for, since time then stands still.
+const pipeBytes = 4 << 20
 
 // pipe is one direction of a stream. Its fields are guarded by net.mu.
 type pipe struct {

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"surgecast/origin"
 	"surgecast/origin/origintest"
 )
 
@@ -81,6 +82,15 @@ func programmes() []programme {
 			{FPS: 25, GOP: 25, Audio: true},
 			{FPS: 25, GOP: 25, Audio: true, Width: 128},
 			{FPS: 25, GOP: 50, Audio: true, Width: 128},
+		}},
+		{name: "sound apart", lasts: 30 * time.Second, renditions: []string{"main", "audio-0"}, sources: []*origintest.Source{
+			{FPS: 25, GOP: 25, Audio: true},
+		}, tune: func(c *StreamConfig) { c.Audio = AudioMode(origin.AudioSeparate) }},
+		{name: "59.94 frames/s, one key frame", lasts: 20 * time.Second, renditions: []string{"main"}, sources: []*origintest.Source{
+			{FPS: 59.94, GOP: -1, Audio: true},
+		}},
+		{name: "sound alone", lasts: 20 * time.Second, renditions: []string{"main"}, sources: []*origintest.Source{
+			{FPS: 48000. / 1024, AudioOnly: true},
 		}},
 	}
 }
