@@ -83,7 +83,7 @@ func (p *pool) start(ctx context.Context, binary string, spec poolSpec) (err err
 	if p.origin, err = startNode(ctx, p.dir, binary, "origin", originHost, "origin", loadCore); err != nil {
 		return err
 	}
-	if err := p.feed(spec); err != nil {
+	if err := p.feed(binary, spec); err != nil {
 		return err
 	}
 	if p.relay, err = startNode(ctx, p.dir, binary, "relay", relayHost, "relay", spec.relayOn); err != nil {
@@ -137,18 +137,14 @@ func (p *pool) configure(spec poolSpec) (err error) {
 }
 
 // feed pushes the films.
-func (p *pool) feed(spec poolSpec) error {
+func (p *pool) feed(binary string, spec poolSpec) error {
 	key, err := os.ReadFile(filepath.Join(p.dir, spec.streams[0].name+".key"))
 	if err != nil {
 		return err
 	}
 	for _, s := range spec.streams {
-		file, err := s.film.make(p.dir, "film-"+s.name)
-		if err != nil {
-			return err
-		}
 		url := fmt.Sprintf("rtsp://publish:%s@%s:%s/%s", strings.TrimSpace(string(key)), originHost, rtspPort, s.name)
-		feed, err := push(p.dir, s.name, file, url)
+		feed, err := s.film.push(p.dir, binary, s.name, url)
 		if err != nil {
 			return err
 		}

@@ -8,10 +8,10 @@ import (
 )
 
 // watchSpec is a stream as in the comparison with other servers: 640 × 360,
-// 600 kbit/s, parts of six frames at 30 fps, segments of 1 s.
+// 600 kbit/s, parts of 200 ms (five frames at 25 fps), segments of 1 s.
 func watchSpec(relayOn core) poolSpec {
 	return poolSpec{
-		streams: []streamSpec{{name: "theatre", target: 2 * time.Second, part: 225 * time.Millisecond, film: smallClip}},
+		streams: []streamSpec{{name: "theatre", target: 2 * time.Second, part: 225 * time.Millisecond, film: builtIn}},
 		window:  time.Minute,
 		relayOn: relayOn,
 	}
