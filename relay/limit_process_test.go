@@ -2,12 +2,14 @@ package relay
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -253,5 +255,61 @@ func TestManyIdle(t *testing.T) {
 	oldest := all[0]
 	if oldest.ask(t); oldest.status != 0 {
 		t.Error("the longest idle connection is still there")
+	}
+}
+
+// TestSlowloris: 5,000 connections with half a header each, while a viewer
+// watches. They are gone after five seconds.
+func TestSlowloris(t *testing.T) {
+	const many = 5000
+	var own syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own); err != nil || own.Cur < 2*many {
+		t.Skipf("needs %d file descriptors", 2*many)
+	}
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	c := startLimited(t, 2*many, 0)
+	viewer := c.visit()
+	defer viewer.conn.Close()
+	watch := func(times int) time.Duration {
+		var took []time.Duration
+		for range times {
+			began := time.Now()
+			if viewer.ask(t); viewer.status != 200 {
+				t.Fatalf("the viewer got %d", viewer.status)
+			}
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	alone := watch(500)
+	var half []net.Conn
+	began := time.Now()
+	for i := range many {
+		source := &net.TCPAddr{IP: net.IPv4(127, 2, 0, 1)}
+		conn, err := (&net.Dialer{LocalAddr: source, Timeout: never}).Dial("tcp", c.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /theatre/main/live.m3u8 HTTP/1.1\r\nHost: l"); err != nil {
+			t.Fatal(err)
+		}
+		if half = append(half, conn); i%10 == 0 {
+			watch(1)
+		}
+	}
+	beside := watch(500)
+	for _, conn := range half {
+		_ = conn.SetReadDeadline(time.Now().Add(2 * headerBound))
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("half a header is waited for longer than its bound")
+		}
+	}
+	t.Logf("%d half headers closed %v after the first; the viewer's p99 %v, alone %v", many, time.Since(began), beside, alone)
+	if beside > tolerable {
+		t.Errorf("the viewer waits for %v", beside)
 	}
 }

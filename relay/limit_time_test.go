@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -37,7 +38,7 @@ func TestTimeOuts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dial, end := timed(t, test.secure)
+				dial, _, end := timed(t, test.secure)
 				defer end()
 				conn := dial()
 				defer conn.Close()
@@ -61,8 +62,39 @@ func TestTimeOuts(t *testing.T) {
 	}
 }
 
+// TestSlowReaders: who takes a byte a second of 4 MiB is not waited for.
+func TestSlowReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, window, end := timed(t, false)
+		defer end()
+		const size = 4 << 20
+		large := MediaName{Kind: Init, Epoch: 10, Number: 7}
+		window.Put(large, make([]byte, size), 0)
+		conn := dial()
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /theatre/main/"+large.String()+" HTTP/1.1\r\nHost: live\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		bound := writePatience + size/minRate*time.Second
+		var head []byte
+		for one := make([]byte, 1); len(head) < int((bound+2*time.Second)/time.Second); head = append(head, one[0]) {
+			if _, err := conn.Read(one); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
+			t.Fatalf("answered %s", head)
+		}
+		rest, err := io.Copy(io.Discard, conn)
+		if rest > size/2 {
+			t.Errorf("%d of %d bytes were sent to one who reads a byte a second (%v)", rest, size, err)
+		}
+	})
+}
+
 // timed serves on a network in memory.
-func timed(t *testing.T, secure bool) (dial func() net.Conn, end func()) {
+func timed(t *testing.T, secure bool) (dial func() net.Conn, window *Window, end func()) {
 	network := simnet.New(simnet.Config{})
 	listener, err := network.Host("10.0.0.1").Listen("10.0.0.1:8080")
 	if err != nil {
@@ -72,7 +104,7 @@ func timed(t *testing.T, secure bool) (dial func() net.Conn, end func()) {
 	if secure {
 		guarded = tls.NewListener(guarded, newCertified(t).open("secret", discard()).Config())
 	}
-	handler, _ := edge(t, nil)
+	handler, f := edge(t, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = Serve(ctx, guarded, NewHTTPServer(handler, discard())) })
@@ -83,7 +115,7 @@ func timed(t *testing.T, secure bool) (dial func() net.Conn, end func()) {
 		}
 		return conn
 	}
-	return dial, func() {
+	return dial, f.window, func() {
 		stop()
 		serving.Wait()
 		time.Sleep(time.Minute) // what serves a connection ends with it
