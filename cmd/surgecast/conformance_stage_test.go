@@ -225,7 +225,9 @@ func (s *seat) ask(ctx context.Context, method, path string, headers ...string) 
 	if err != nil {
 		return answer{err: err}
 	}
-	if s.node == 0 {
+	// An origin sends new sessions on unless a node asks. Below the index it
+	// serves viewers the same, by another path: HTTP/2 is asked as a viewer.
+	if s.node == 0 && (s.major == 1 || strings.HasSuffix(path, "/index.m3u8")) {
 		s.credential.Authorize(request)
 	}
 	for i := 0; i < len(headers); i += 2 {
