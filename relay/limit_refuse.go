@@ -98,7 +98,7 @@ func newSession(head []byte) string {
 		return ""
 	case !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || !strings.HasSuffix(path, "/index.m3u8"):
 		return ""
-	case strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }):
+	case strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' || r == '#' }):
 		return ""
 	}
 	return target

@@ -339,6 +339,7 @@ func FuzzNewSession(f *testing.F) {
 	f.Add([]byte("GET /theatre/index.m3u8?x=1 HTTP/1.1\r\nHost: x\r\n\r\n"))
 	f.Add([]byte("GET //evil/index.m3u8 HTTP/1.1\r\n"))
 	f.Add([]byte("GET /a\\b/index.m3u8 HTTP/1.1\r\n"))
+	f.Add([]byte("GET /a#/index.m3u8 HTTP/1.1\r\n"))
 	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
 	g := NewGate(GateConfig{Elsewhere: func() string { return "http://192.0.2.1:8080" }, Logger: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, head []byte) {
