@@ -57,6 +57,18 @@ func TestHoles(t *testing.T) {
 	}
 }
 
+// Sound in a rendition of its own can be looked back on as well.
+func TestTheLongIndexNamesLongListsAlone(t *testing.T) {
+	index, err := os.ReadFile("testdata/sounds.m3u8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(longIndexText(index))
+	if n := strings.Count(text, "/dvr.m3u8"); n < 2 || strings.Contains(text, "live.m3u8") {
+		t.Errorf("%d long lists in\n%s", n, text)
+	}
+}
+
 func TestSlideKeepsNumbers(t *testing.T) {
 	b := longBuilder{length: 10 * time.Second, longHeader: longHeader{target: 2 * time.Second}}
 	number := uint64(0)

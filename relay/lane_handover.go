@@ -62,6 +62,8 @@ type handedConn struct {
 	begun []byte
 }
 
+var _ io.ReaderFrom = (*handedConn)(nil)
+
 // Read implements net.Conn.
 func (c *handedConn) Read(b []byte) (int, error) {
 	if len(c.begun) == 0 {
