@@ -91,47 +91,37 @@ func isPart(line string) bool { return strings.HasPrefix(line, "#EXT-X-PART:") }
 // A delta by v2 keeps all date ranges, since CAN-SKIP-DATERANGES is not
 // offered: one of a time that is skipped, one of now, one that is open.
 func checkDateRanges(t *testing.T, st *stage) {
-	st.stopFeed()
-	time.Sleep(time.Second)
 	l, _ := st.seats[0].list("")
-	dates := ""
-	for id, date := range map[string]time.Time{"act-1": l.segments[0].date, "act-2": l.segments[len(l.segments)-1].date} {
-		dates += fmt.Sprintf("#EXT-X-DATERANGE:ID=%q,START-DATE=%q,DURATION=1.5,X-ACT=\"a\"\n", id, date.Format(time.RFC3339Nano))
+	old, now := l.segments[0].date.Add(5*time.Second), l.segments[len(l.segments)-1].date
+	for _, mark := range []struct {
+		id    string
+		start time.Time
+		lasts time.Duration
+	}{{"act-1", old, time.Second}, {"act-2", now, 2 * time.Second}, {"evening", old, -1}} {
+		d, err := relay.NewDateRange(mark.id, mark.start, mark.lasts, `X-ACT="a"`)
+		if err == nil {
+			err = st.origin.origin.Mark("theatre", d)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	dates += fmt.Sprintf("#EXT-X-DATERANGE:ID=\"evening\",START-DATE=%q\n", l.segments[0].date.Format(time.RFC3339Nano))
-	st.addPart(t, l, dates)
 	time.Sleep(time.Second)
 	st.each(func(s *seat) {
-		full, _ := s.list("")
-		if len(full.dates) != 3 {
-			s.errorf("%d date ranges:\n%s", len(full.dates), full.text)
-		}
-		for _, query := range []string{"?_HLS_skip=v2", "?_HLS_skip=YES"} {
-			delta, _ := s.list(query)
-			if err := checkDelta(l, full, delta); err != nil || delta.skipped == 0 {
+		for _, query := range []string{"&_HLS_skip=v2", "&_HLS_skip=YES"} {
+			before, _ := s.list("")
+			msn, parts := before.open()
+			block := fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d", msn, len(parts))
+			full, _ := s.list(block)
+			delta, _ := s.list(block + query)
+			if len(full.dates) != 3 || delta.skipped == 0 {
+				s.errorf("%d date ranges, %d skipped:\n%s", len(full.dates), delta.skipped, delta.text)
+			}
+			if err := checkDelta(before, full, delta); err != nil {
 				s.errorf("%s: %v:\n%s", query, err, delta.text)
 			}
 		}
 	})
-}
-
-// addPart publishes the list with its hinted part and these date ranges.
-func (st *stage) addPart(t *testing.T, l *listing, dates string) {
-	name, err := relay.ParseMediaName(l.hint())
-	if err != nil {
-		t.Fatal(err)
-	}
-	window := st.origin.store.Stream("theatre").Window("main")
-	window.Put(name, []byte("a part"), 200*time.Millisecond)
-	next := name
-	next.Part++
-	at := strings.Index(l.text, "#EXT-X-MAP")
-	hint := "#EXT-X-PRELOAD-HINT:TYPE=PART,URI="
-	part := fmt.Sprintf("#EXT-X-PART:DURATION=0.2,URI=%q\n%s%q", name, hint, next)
-	text := l.text[:at] + dates + strings.Replace(l.text[at:], fmt.Sprintf("%s%q", hint, l.hint()), part, 1)
-	if err := window.Publish([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // When the list ends, directives are ignored and who waits is let go.
@@ -157,9 +147,7 @@ func checkEnd(t *testing.T, st *stage) {
 	}
 	time.Sleep(time.Second)
 	asked := [2]int{st.upstream[0].listsAsked(), st.upstream[1].listsAsked()}
-	hint := fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=%q\n", l.hint())
-	text := strings.Replace(l.text, hint, "", 1) + "#EXT-X-ENDLIST\n"
-	if err := st.origin.store.Stream("theatre").Window("main").Publish([]byte(text)); err != nil {
+	if err := st.origin.origin.End("theatre"); err != nil {
 		t.Fatal(err)
 	}
 	waiting.Wait()
