@@ -393,3 +393,32 @@ func TestPanicEndsOnePublisher(t *testing.T) {
 		t.Error("the publication is still open")
 	}
 }
+
+// Each audio track that an encoder announces is taken, as far as it can be
+// packaged; one of which nothing comes is told of.
+func TestSeveralSounds(t *testing.T) {
+	opus := func(payload uint8) *description.Media {
+		return &description.Media{Type: description.MediaTypeAudio, Formats: []format.Format{&format.Opus{PayloadTyp: payload, ChannelCount: 2}}}
+	}
+	medias := []*description.Media{
+		opus(97),
+		{Type: description.MediaTypeVideo, Formats: []format.Format{h264Format(testSPS, testPPS)}},
+		{Type: description.MediaTypeAudio, Formats: []format.Format{&format.G722{}}},
+	}
+	for range maxSounds {
+		medias = append(medias, opus(98))
+	}
+	chosen, dropped, err := choose(&description.Session{Medias: medias})
+	if err != nil || len(chosen) != 1+maxSounds || chosen[1].media != medias[0] || len(dropped) != 2 {
+		t.Fatalf("%d chosen, dropped %v, %v", len(chosen), dropped, err)
+	}
+
+	b := newBench(t)
+	for n := range 30 { // pictures alone, for longer than sound is waited for
+		b.must(b.picture(n))
+		b.now = b.now.Add(40 * time.Millisecond)
+	}
+	if b.published == nil || b.published.tracks[0].Missing || !b.published.tracks[1].Missing {
+		t.Errorf("published: %+v", b.published)
+	}
+}
