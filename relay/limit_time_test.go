@@ -62,12 +62,13 @@ func TestTimeOuts(t *testing.T) {
 	}
 }
 
-// TestSlowReaders: who takes a byte a second of 4 MiB is not waited for.
+// TestSlowReaders: who takes a byte a second of 16 MiB, four times what the
+// network itself holds, is not waited for.
 func TestSlowReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial, window, end := timed(t, false)
 		defer end()
-		const size = 4 << 20
+		const size = 16 << 20
 		large := MediaName{Kind: Init, Epoch: 10, Number: 7}
 		window.Put(large, make([]byte, size), 0)
 		conn := dial()
