@@ -339,7 +339,7 @@ func (l *list) agrees(m *list) (problems []string) {
 	if apart := l.from(common) - m.from(common); apart.Abs() > l.partTarget+dateTolerance {
 		complain("their ends are %v apart", apart)
 	}
-	if first := min(l.sequence(), m.sequence()); max(l.from(first)-l.from(common), m.from(first)-m.from(common)) > 2*l.target {
+	if first := min(l.sequence(), m.sequence()); max(l.from(first)-l.from(common), m.from(first)-m.from(common)) > 3*l.target {
 		complain("MEDIA-SEQUENCE %d and %d", l.sequence(), m.sequence())
 	}
 	for i := range l.segments {
