@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -43,8 +42,9 @@ type h2Conn struct {
 	decoder *hpack.Decoder
 	head    h2Head // the header block that is being read
 	budget  h2Budget
-	taken   int  // bytes of DATA that the viewer's window lacks
-	atRest  bool // between two frames, with nothing read of the next
+	taken   int   // bytes of DATA that the viewer's window lacks
+	atRest  bool  // between two frames, with nothing read of the next
+	wholeBy int64 // the tick by which the frame that has begun has to be whole; 0: not set yet
 
 	mu       sync.Mutex
 	room     sync.Cond // on mu: something was written, or the connection has ended
@@ -66,10 +66,8 @@ type h2Conn struct {
 	writing   bool        // somebody writes
 	owed      int         // bytes of bodies that wait
 	sent      int         // bytes of bodies that went out and are not in the budget yet
-	allowance int         // bytes since the viewer was last owed nothing
-	writeFrom int64       // the tick since which it is owed something
-	writeBy   int64       // the tick by which it has to have taken it; 0: nothing is owed
-	readBy    int64       // the tick by which a frame that has begun has to be whole; 0: none has
+	due       int64       // by when the viewer has to have taken it, as bytes at minRate on the lane's clock; 0: nothing is owed
+	readBy    int64       // wholeBy while the reader waits for the rest of a frame, else 0
 	restBy    int64       // the tick until which it may rest
 }
 
@@ -130,7 +128,7 @@ func (c *h2Conn) run() error {
 		return errH2Preface
 	}
 	for first := true; ; first = false {
-		c.atRest = !first && c.reader.Buffered() == 0
+		c.atRest, c.wholeBy = !first && c.reader.Buffered() == 0, 0
 		head, err := c.framer.ReadFrameHeader()
 		if err != nil {
 			return h2Cause(err)
@@ -275,144 +273,3 @@ func (c *h2Conn) settings(f *http2.SettingsFrame) error {
 	c.appendSettingsAck()
 	return c.shift(initial)
 }
-
-// h2Reader reads from the connection for the buffer before it. What is to be
-// written leaves before it waits, so many requests that came together cost one
-// write.
-type h2Reader struct{ *h2Conn }
-
-func (r h2Reader) Read(b []byte) (int, error) {
-	c := r.h2Conn
-	c.mu.Lock()
-	begun := c.readBy
-	c.readBy = 0
-	if c.flush() || begun == 0 {
-		begun = c.lane.clock.after(headPatience)
-	}
-	if c.parked = c.atRest; !c.parked {
-		c.readBy = begun
-	}
-	err := c.ended
-	c.limit()
-	c.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	n, err := c.conn.Read(b)
-	if c.atRest {
-		c.atRest = false
-		c.mu.Lock()
-		c.parked = false
-		c.readBy = c.lane.clock.after(headPatience)
-		c.limit()
-		c.mu.Unlock()
-	}
-	return n, err
-}
-
-// limit says until when the connection may go on as it does, and whether it may
-// be closed to make room. It needs c.mu.
-func (c *h2Conn) limit() {
-	resting := c.parked && len(c.streams) == 0 && !c.writing
-	if resting && !c.resting {
-		c.restBy = c.lane.clock.after(restPatience)
-	}
-	if resting != c.resting {
-		c.resting = resting
-		c.base.idle.Store(resting)
-		c.tracker.SetIdle(resting)
-	}
-	by := c.readBy
-	if resting {
-		by = c.restBy
-	}
-	if c.writeBy != 0 && (by == 0 || c.writeBy < by) {
-		by = c.writeBy
-	}
-	c.base.deadline.Store(by)
-}
-
-// drain says that this node takes nothing new; what runs goes on.
-func (c *h2Conn) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.leaving || c.ended != nil {
-		return
-	}
-	c.leaving = true
-	c.appendGoAway(http2.ErrCodeNo)
-	c.kick()
-}
-
-// finish ends all that still goes on, and tells the viewer why, if it is its
-// fault.
-func (c *h2Conn) finish(cause error) {
-	c.mu.Lock()
-	if c.ended == nil {
-		c.ended = cause
-	}
-	cause = c.ended
-	streams := c.streams
-	c.streams = map[uint32]*h2Stream{}
-	c.queue = nil
-	for _, s := range streams {
-		s.gone = true
-	}
-	c.room.Broadcast()
-	c.mu.Unlock()
-	for _, s := range streams {
-		s.abandon()
-	}
-	var code http2.ConnectionError
-	switch {
-	case errors.As(cause, &code):
-		c.sayGoAway(http2.ErrCode(code))
-	case errors.Is(cause, errH2Drained):
-		c.linger()
-	}
-}
-
-// sayGoAway writes the last frame of a connection. The writer, if there is one,
-// has a moment to end.
-func (c *h2Conn) sayGoAway(code http2.ErrCode) {
-	c.base.deadline.Store(c.lane.clock.after(endPatience))
-	c.mu.Lock()
-	for c.writing {
-		c.room.Wait()
-	}
-	c.appendGoAway(code)
-	batch := c.takeOut()
-	c.mu.Unlock()
-	if c.send(batch) == nil {
-		c.linger()
-	}
-}
-
-// linger ends our side and drops what still comes, so that the last frame is
-// not lost in a reset, until the viewer has ended its own or its time is over.
-func (c *h2Conn) linger() {
-	c.base.deadline.Store(c.lane.clock.after(endPatience))
-	conn := c.conn
-	_ = conn.SetReadDeadline(time.Time{})
-	for {
-		below, ok := conn.(interface{ NetConn() net.Conn })
-		if half, can := conn.(interface{ CloseWrite() error }); can && half.CloseWrite() != nil {
-			return
-		}
-		if !ok {
-			break
-		}
-		conn = below.NetConn()
-	}
-	buffer := make([]byte, 4<<10)
-	for n := 0; n < h2LingerBytes; {
-		read, err := conn.Read(buffer)
-		if err != nil {
-			return
-		}
-		n += read
-	}
-}
-
-// h2LingerBytes is how much of a flood is dropped after GOAWAY.
-const h2LingerBytes = 4 << 20

@@ -146,9 +146,13 @@ func dialH2(t testing.TB, addr string) *h2Raw {
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(conn, http2.ClientPreface)
-	c := &h2Raw{Framer: http2.NewFramer(conn, conn), Conn: conn}
-	c.coder = hpack.NewEncoder(&c.block)
+	c := newH2Raw(&h2Raw{Framer: http2.NewFramer(conn, conn), Conn: conn})
 	_ = c.WriteSettings()
+	return c
+}
+
+func newH2Raw(c *h2Raw) *h2Raw {
+	c.coder = hpack.NewEncoder(&c.block)
 	return c
 }
 

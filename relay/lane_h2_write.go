@@ -175,11 +175,12 @@ func (c *h2Conn) write() {
 			c.ended = err
 			c.base.cutOff() // the reader ends it
 		}
+		c.due = min(c.due, c.dueIn(c.owed))
 		c.room.Broadcast()
 	}
 	c.writing = false
 	if c.owed == 0 {
-		c.writeBy = 0
+		c.due = 0
 	}
 	if c.leaving && len(c.streams) == 0 && c.ended == nil {
 		c.ended = errH2Drained
@@ -191,17 +192,6 @@ func (c *h2Conn) write() {
 
 // wakeReader makes a reader that waits see that the connection has ended.
 func (c *h2Conn) wakeReader() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }
-
-// owe sets until when the viewer has to take what is owed to it, with n bytes
-// more: a while, and then at least at minRate. It needs c.mu.
-func (c *h2Conn) owe(n int) {
-	clock := &c.lane.clock
-	if c.writeBy == 0 {
-		c.writeFrom, c.allowance = clock.after(0), 0
-	}
-	c.allowance += n
-	c.writeBy = c.writeFrom + int64((patience(c.allowance)+tick-1)/tick)
-}
 
 // takeOut takes the frames that leave next. It needs c.mu.
 func (c *h2Conn) takeOut() *[]byte {
