@@ -59,6 +59,7 @@ type lane struct {
 	server  *server
 	clock   laneClock
 	holds   holds
+	files   memoryFiles
 	foreign *handedListener
 	wait    sync.WaitGroup // all goroutines of connections and holds
 
@@ -126,6 +127,7 @@ func (l *lane) accept(ctx context.Context, listener net.Listener) error {
 func (l *lane) start(conn net.Conn) {
 	c := &laneConn{lane: l, tracker: TrackConn(conn)}
 	c.open(conn)
+	boundUnsent(conn)
 	c.deadline.Store(l.clock.after(headPatience))
 	if !l.enter(c) {
 		_ = conn.Close()

@@ -132,9 +132,28 @@ func (c *laneConn) send(p *prepared, head bool) error {
 		return err
 	}
 	front, body := p.front(now)
-	n, err := c.socket.send(front, body)
+	return c.push(p, front, body)
+}
+
+// push writes the end of an answer, blocking.
+func (c *laneConn) push(p *prepared, front, body []byte) error {
+	var n int
+	var err error
+	if file := c.file(p, body); file != nil {
+		n, err = c.sendFile(front, body, file)
+	} else {
+		n, err = c.socket.send(front, body)
+	}
 	c.lane.count(p, len(front)+len(body)-n, err)
 	return err
+}
+
+// file returns the file that a body can be sent from, if any.
+func (c *laneConn) file(p *prepared, body []byte) *memoryFile {
+	if c.raw == nil || len(body) == 0 {
+		return nil
+	}
+	return c.lane.files.of(p)
 }
 
 // hold waits until somebody else has answered the request or the viewer is
@@ -173,16 +192,14 @@ func (c *laneConn) wake(a *answering, o outcome) {
 	}
 	front, body := p.front(c.lane.clock.date.Load())
 	c.rest(restPatience)
-	n, err := a.write.write(c.raw, front)
-	if err == nil && n == len(front) && len(body) > 0 {
-		n, err = a.write.write(c.raw, body)
-		front, body = body, nil
-	}
-	switch {
+	n, err := a.write.write(c.raw, front, body, c.file(p, body))
+	switch left := len(front) + len(body) - n; {
 	case err != nil:
 		c.abandon()
-	case n < len(front) || len(body) > 0:
+	case left > 0 && n < len(front):
 		c.lane.wait.Go(func() { c.finish(p, front[n:], body) })
+	case left > 0:
+		c.lane.wait.Go(func() { c.finish(p, body[n-len(front):], nil) })
 	default:
 		c.lane.count(p, 0, nil)
 		c.answered <- struct{}{}
@@ -199,9 +216,7 @@ func (c *laneConn) finish(p *prepared, front, body []byte) {
 		err = c.send(p, c.waiter.head)
 	} else {
 		c.deadline.Store(c.lane.clock.after(patience(len(p.body))))
-		var n int
-		n, err = c.socket.send(front, body)
-		c.lane.count(p, len(front)+len(body)-n, err)
+		err = c.push(p, front, body)
 	}
 	if err != nil {
 		_ = c.Close() // its reader then ends it

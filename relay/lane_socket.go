@@ -4,8 +4,11 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // readBytes bounds the head of a request that a lane reads; a longer one is
@@ -131,37 +134,99 @@ func (s *socket) send(head, body []byte) (int, error) {
 	return int(n), err
 }
 
-// socketWriter writes without ever blocking; it is used for many sockets in
-// turn.
+// socketWriter writes to a descriptor: a head, and behind it a body from the
+// heap or a file. It is used for many sockets in turn.
 type socketWriter struct {
-	data []byte
-	n    int
-	err  error
-	try  func(fd uintptr) bool
+	head, body []byte
+	file       *memoryFile // the body, when it is in one
+	patient    bool        // waits when the kernel takes no more
+	offset     int         // in the file
+	n          int
+	err        error
+	try        func(fd uintptr) bool
 }
 
-// write writes what the kernel takes now.
-func (w *socketWriter) write(raw syscall.RawConn, data []byte) (int, error) {
+var socketWriters = sync.Pool{New: func() any { return new(socketWriter) }}
+
+// write writes all, if it is patient, and else what the kernel takes now. It
+// returns how many bytes left.
+func (w *socketWriter) write(raw syscall.RawConn, head, body []byte, file *memoryFile) (int, error) {
 	if w.try == nil {
 		w.try = w.tryWrite
 	}
-	w.data, w.n, w.err = data, 0, nil
-	if err := raw.Write(w.try); err != nil {
-		return 0, err
+	w.head, w.body, w.file = head, body, file
+	w.offset, w.n, w.err = 0, 0, nil
+	err := raw.Write(w.try)
+	if err == nil {
+		err = w.err
 	}
-	return w.n, w.err
+	w.head, w.body, w.file = nil, nil, nil
+	runtime.KeepAlive(file)
+	return w.n, err
 }
 
+// tryWrite goes on writing; false: wait until the kernel takes more.
 func (w *socketWriter) tryWrite(fd uintptr) bool {
-	for {
-		n, err := syscall.Write(int(fd), w.data)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-		default:
-			w.n, w.err = max(n, 0), err
+	for w.err == nil && len(w.head)+len(w.body) > 0 {
+		n, err := w.some(int(fd))
+		w.n += max(n, 0)
+		switch {
+		case err == syscall.EAGAIN:
+			return !w.patient
+		case err != nil && err != syscall.EINTR:
+			w.err = err
 		}
-		return true
+	}
+	return true
+}
+
+// some makes one system call.
+func (w *socketWriter) some(fd int) (n int, err error) {
+	switch {
+	case len(w.head) > 0 && len(w.body) > 0:
+		// The kernel waits for what follows, and sends both in one packet.
+		n, err = unix.SendmsgN(fd, w.head, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+		w.head = w.head[max(n, 0):]
+	case len(w.head) > 0:
+		n, err = syscall.Write(fd, w.head)
+		w.head = w.head[max(n, 0):]
+	case w.file != nil:
+		offset := int64(w.offset)
+		n, err = syscall.Sendfile(fd, w.file.fd, &offset, len(w.body))
+		w.offset += max(n, 0)
+		w.body = w.body[max(n, 0):]
+	default:
+		n, err = syscall.Write(fd, w.body)
+		w.body = w.body[max(n, 0):]
+	}
+	return n, err
+}
+
+// sendFile writes a head and a body from a file, blocking.
+func (s *socket) sendFile(head, body []byte, file *memoryFile) (int, error) {
+	w := socketWriters.Get().(*socketWriter)
+	defer socketWriters.Put(w)
+	w.patient = true
+	return w.write(s.raw, head, body, file)
+}
+
+// unsentBytes is how much of an answer the kernel keeps of one who reads
+// slowly, beyond what is on its way.
+const unsentBytes = 256 << 10
+
+// boundUnsent bounds what the kernel keeps for a connection.
+func boundUnsent(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	below, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := below.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			// Without it a slow reader costs more; it is served all the same.
+			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
+		})
 	}
 }
