@@ -22,7 +22,7 @@ const (
 	longClip clip = "-f lavfi -i testsrc2=s=640x360:r=30,noise=alls=12:allf=t -f lavfi -i sine=f=440:r=48000" +
 		" -frames:v 480 -frames:a 750 -c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 60 -keyint_min 60 -sc_threshold 0" +
 		" -b:v 510k -minrate 510k -maxrate 510k -bufsize 255k -c:a aac -b:a 80k"
-	// largeClip has parts of 0.2 s have 125 kB and whose segments of 2 s have 1.3 MB.
+	// largeClip has parts of 0.2 s and 125 kB, and segments of 2 s and 1.3 MB.
 	largeClip clip = "-f lavfi -i testsrc2=s=640x360:r=30,noise=alls=60:allf=t" +
 		" -frames:v 360 -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 60 -keyint_min 60 -sc_threshold 0" +
 		" -b:v 5150k -minrate 5150k -maxrate 5150k -bufsize 600k"

@@ -12,7 +12,7 @@ import (
 // connections, and so on.
 const (
 	versusRuns = 5
-	leastConns = 2
+	leastConns = 1
 )
 
 // versusSpec: two streams give the three sizes. One has parts of 125 kB and

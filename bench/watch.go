@@ -17,7 +17,8 @@ func watchSpec(relayOn core) poolSpec {
 	}
 }
 
-// watchTime is how long viewers are measured.
+// watchTime is how long viewers are measured; half of it over TLS, where there
+// is no goal of theirs.
 const watchTime = 30 * time.Second
 
 // watchHundreds is the cost of 500 viewers, the relay on a core of its own.
@@ -58,7 +59,11 @@ type watched struct {
 
 // watch lets viewers watch for watchTime.
 func (p *pool) watch(ctx context.Context, over protocol, viewers int, on core) (watched, error) {
-	c, err := startChild(ctx, on, swarmArguments(over, viewers, watchTime)...)
+	lasting := watchTime
+	if over != plain {
+		lasting /= 2
+	}
+	c, err := startChild(ctx, on, swarmArguments(over, viewers, lasting)...)
 	if err != nil {
 		return watched{}, err
 	}
