@@ -127,13 +127,13 @@ func (l *lane) accept(ctx context.Context, listener net.Listener) error {
 func (l *lane) start(conn net.Conn) {
 	c := &laneConn{lane: l, tracker: TrackConn(conn)}
 	c.open(conn)
-	boundUnsent(conn)
 	c.deadline.Store(l.clock.after(headPatience))
 	if !l.enter(c) {
 		_ = conn.Close()
 		return
 	}
 	if secure, ok := conn.(*tls.Conn); ok {
+		boundUnsent(conn, unsentBytes)
 		if secure.Handshake() != nil {
 			l.close(c)
 			return
@@ -146,6 +146,7 @@ func (l *lane) start(conn net.Conn) {
 		}
 		return
 	}
+	boundUnsent(conn, unsentShared)
 	c.serve()
 }
 

@@ -21,7 +21,7 @@ type prepared struct {
 	lines  []byte        // the header fields but Date, and the empty line, for HTTP/1.1
 	fields []byte        // the same for HTTP/2: no entry of the dynamic table
 	dated  atomic.Pointer[dated]
-	file   atomic.Pointer[memoryFile] // of a large body; nil until it is asked for over a bare socket
+	file   atomic.Pointer[fileBody] // of a large body; nil until it is asked for over a bare socket
 }
 
 // dated is the front of an HTTP/1.1 answer, made anew when the clock's second

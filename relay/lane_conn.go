@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 )
@@ -20,7 +21,12 @@ type laneConn struct {
 	idle     atomic.Bool  // waits for a request: closed at once when the node ends
 
 	waiter   waiter
+	held     bool          // the last request is answered by who wakes it; of the reader
 	answered chan struct{} // a token after each held request; made with the first
+
+	// Of bare connections:
+	heard bool // a request
+	fd    int  // valid during a turn
 }
 
 // Time-outs of a lane.
@@ -40,65 +46,135 @@ var (
 // takes it over.
 func (c *laneConn) serve() {
 	c.rest(headPatience)
-	for {
-		switch err := c.request(); {
-		case errors.Is(err, errForeign) && c.beginsH2():
-			c.lane.serveH2(c)
-			return
-		case errors.Is(err, errForeign), errors.Is(err, io.ErrShortBuffer):
-			c.lane.handOver(c)
-			return
-		case errors.Is(err, errAmbiguous):
-			c.refuse()
-			c.lane.close(c)
-			return
-		case err != nil:
-			c.lane.close(c)
-			return
+	switch err := c.listen(); {
+	case errors.Is(err, errForeign) && c.beginsH2():
+		c.lane.serveH2(c)
+	case errors.Is(err, errForeign), errors.Is(err, io.ErrShortBuffer):
+		c.lane.handOver(c)
+	case errors.Is(err, errAmbiguous):
+		c.refuse()
+		c.lane.close(c)
+	default:
+		c.lane.close(c)
+	}
+}
+
+// listen answers what comes, and returns why it goes on no longer.
+func (c *laneConn) listen() error {
+	if c.raw != nil {
+		if err := c.raw.Read(c.turn); err != nil {
+			return c.hear(err)
 		}
-		if c.filled == 0 {
-			c.rest(restPatience)
+		return c.err
+	}
+	for {
+		if err := c.hear(c.fill()); err != nil {
+			return err
 		}
 	}
 }
 
-// rest marks the connection as one that waits for a request.
+// turn is called by the poller, first and whenever a bare connection may have
+// bytes. It returns true, with an error in c.err, when it is not to be called
+// again.
+//
+// The poller tells by itself of what comes after a read, so one read for each
+// request is enough. Unheard may go only the end of one who closed its half
+// with the request and goes on reading: therefore the first request is followed
+// by another read, and after a later one such a connection rests until its
+// time is over.
+func (c *laneConn) turn(fd uintptr) bool {
+	c.fd = int(fd)
+	for c.tryRead(fd) {
+		full := c.filled == readBytes
+		if c.err = c.hear(c.err); c.err != nil {
+			return true
+		}
+		if c.heard && !full {
+			return false
+		}
+		c.heard = c.filled == 0
+	}
+	return false
+}
+
+// hear takes what a read has led to.
+func (c *laneConn) hear(err error) error {
+	if err == nil {
+		return c.take()
+	}
+	if c.held {
+		c.lane.holds.leave(&c.waiter)
+	}
+	return err
+}
+
+// take answers the requests that have been read, one after the other. One who
+// has sent the next request while one is held is not gone; its bytes wait.
+func (c *laneConn) take() error {
+	for c.filled > 0 {
+		if c.held {
+			<-c.answered
+			c.held = false
+		}
+		// A view: nothing keeps it after the request was consumed.
+		r, size, v := parseRequest(unsafe.String(&c.buffer[0], c.filled))
+		switch v {
+		case incomplete:
+			return c.await()
+		case foreign:
+			return c.foreign()
+		case ambiguous:
+			return errAmbiguous
+		}
+		if err := c.answer(&r, size); err != nil {
+			return err
+		}
+	}
+	if !c.held {
+		c.rest(restPatience)
+	}
+	return nil
+}
+
+// await leaves half a request to be read on.
+func (c *laneConn) await() error {
+	if c.idle.Load() {
+		c.begin(headPatience)
+	}
+	if c.filled == readBytes {
+		return io.ErrShortBuffer
+	}
+	return nil
+}
+
+// foreign leaves a request to others.
+func (c *laneConn) foreign() error {
+	c.begin(headPatience)
+	return errForeign
+}
+
+// rest marks the connection as one that waits for a request. Whoever asks
+// often is marked once a tick.
 func (c *laneConn) rest(patience time.Duration) {
-	c.deadline.Store(c.lane.clock.after(patience))
+	deadline := c.lane.clock.after(patience)
+	if c.deadline.Swap(deadline) == deadline && c.idle.Load() {
+		return
+	}
 	c.idle.Store(true)
 	c.tracker.SetIdle(true)
 }
 
-// begin marks the connection as one that has begun a request.
-func (c *laneConn) begin() {
-	c.deadline.Store(c.lane.clock.after(headPatience))
+// begin marks the connection as one that has something to do, and so long for
+// it; 0 is for ever.
+func (c *laneConn) begin(patience time.Duration) {
+	deadline := int64(0)
+	if patience != 0 {
+		deadline = c.lane.clock.after(patience)
+	}
+	c.deadline.Store(deadline)
 	c.idle.Store(false)
 	c.tracker.SetIdle(false)
-}
-
-// request reads one request and answers it.
-func (c *laneConn) request() error {
-	for {
-		if c.filled > 0 {
-			// A view: nothing keeps it after the request was consumed.
-			r, size, v := parseRequest(unsafe.String(&c.buffer[0], c.filled))
-			switch v {
-			case plain:
-				return c.answer(&r, size)
-			case foreign:
-				return errForeign
-			case ambiguous:
-				return errAmbiguous
-			}
-		}
-		first := c.filled == 0
-		if err := c.fill(); err != nil {
-			return err
-		}
-		if first {
-			c.begin()
-		}
-	}
 }
 
 // answer answers a request whose head has that size, now or when it can be.
@@ -106,25 +182,40 @@ func (c *laneConn) answer(r *laneRequest, size int) error {
 	s := c.lane.server
 	t, ok := s.locate(r.path)
 	if !ok {
-		return errForeign
+		return c.foreign()
 	}
 	w, key, o := t.decide(r)
 	switch {
 	case toCome(o.err):
 		w.keep()
 		c.consume(size)
-		return c.hold(key, w)
+		c.hold(key, w)
+		return nil
 	case o.err != nil && t.media():
-		return errForeign // it may be elsewhere than in the window
+		return c.foreign() // it may be elsewhere than in the window
 	}
 	p := s.cut(o, &w)
 	c.consume(size)
-	return c.send(p, r.head)
+	if c.raw == nil || r.head {
+		return c.send(p, r.head)
+	}
+	front, body := p.front(c.lane.clock.date.Load())
+	if body == nil {
+		// Most lists leave in this one write, and need not be marked as begun.
+		n, err := briefly(syscall.SYS_WRITE, c.fd, front)
+		if n == len(front) || err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+			c.lane.count(p, len(front)-max(n, 0), err)
+			return err
+		}
+		front = front[max(n, 0):]
+	}
+	c.begin(patience(len(p.body)))
+	return c.push(p, front, body)
 }
 
 // send writes an answer, blocking until the viewer has taken it.
 func (c *laneConn) send(p *prepared, head bool) error {
-	c.deadline.Store(c.lane.clock.after(patience(len(p.body))))
+	c.begin(patience(len(p.body)))
 	now := c.lane.clock.date.Load()
 	if head {
 		c.lane.server.Load.Add(0, 0)
@@ -149,32 +240,22 @@ func (c *laneConn) push(p *prepared, front, body []byte) error {
 }
 
 // file returns the file that a body can be sent from, if any.
-func (c *laneConn) file(p *prepared, body []byte) *memoryFile {
+func (c *laneConn) file(p *prepared, body []byte) *fileBody {
 	if c.raw == nil || len(body) == 0 {
 		return nil
 	}
 	return c.lane.files.of(p)
 }
 
-// hold waits until somebody else has answered the request or the viewer is
-// gone.
-func (c *laneConn) hold(key holdKey, w wish) error {
+// hold leaves a request to whoever can answer it.
+func (c *laneConn) hold(key holdKey, w wish) {
 	if c.answered == nil {
 		c.answered = make(chan struct{}, 1)
 	}
 	c.waiter.wish, c.waiter.wake = w, c
-	c.deadline.Store(0) // the window bounds how long it holds
+	c.begin(0) // the window bounds how long it holds
+	c.held = true
 	c.lane.holds.join(c.lane.server, key, &c.waiter)
-	// One who has sent the next request already is not gone; its bytes wait.
-	if c.filled == 0 {
-		if err := c.fill(); err != nil {
-			c.lane.holds.leave(&c.waiter)
-			return err
-		}
-	}
-	<-c.answered
-	c.begin()
-	return nil
 }
 
 // wake implements waker. Where there is a descriptor the answer is written
@@ -209,13 +290,11 @@ func (c *laneConn) wake(a *answering, o outcome) {
 // finish writes what is left of an answer to a held request, blocking.
 func (c *laneConn) finish(p *prepared, front, body []byte) {
 	defer func() { c.answered <- struct{}{} }()
-	c.idle.Store(false)
-	c.tracker.SetIdle(false)
+	c.begin(patience(len(p.body)))
 	var err error
 	if front == nil {
 		err = c.send(p, c.waiter.head)
 	} else {
-		c.deadline.Store(c.lane.clock.after(patience(len(p.body))))
 		err = c.push(p, front, body)
 	}
 	if err != nil {

@@ -1,37 +1,11 @@
 package relay
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 )
-
-// A body that is sent from a memory file is the body, and its file is shared.
-func TestLargeBodiesAreSentFromAFile(t *testing.T) {
-	l, f, addr := laneOf(t)
-	body := bytes.Repeat([]byte("0123456789abcde\n"), 30<<10)
-	name := MediaName{Kind: SegmentMedia, Epoch: f.epoch, Number: 1}
-	f.window.Put(name, body, time.Second)
-	for range 3 {
-		resp, err := http.Get("http://" + addr + "/theatre/main/" + name.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || !bytes.Equal(got, body) {
-			t.Fatalf("%d bytes of %d, %v", len(got), len(body), err)
-		}
-	}
-	http.DefaultClient.CloseIdleConnections()
-	if open, size := l.files.open.Load(), l.files.bytes.Load(); open != 1 || size != int64(len(body)) {
-		t.Errorf("%d files of %d bytes", open, size)
-	}
-}
 
 // pass lets seconds pass on the lane's clock.
 func (l *lane) pass(seconds int) {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,7 +84,7 @@ func (s *socket) tryRead(fd uintptr) bool {
 		s.buffer = readBuffers.Get().(*[readBytes]byte)
 	}
 	for {
-		n, err := syscall.Read(int(fd), s.buffer[s.filled:])
+		n, err := briefly(syscall.SYS_READ, int(fd), s.buffer[s.filled:])
 		switch {
 		case err == syscall.EINTR:
 			continue
@@ -96,6 +97,17 @@ func (s *socket) tryRead(fd uintptr) bool {
 		s.filled, s.err = s.filled+max(n, 0), err
 		return true
 	}
+}
+
+// briefly makes one call of read or write for a few kB on a descriptor that does
+// not block. The scheduler is not told of it: telling costs a tenth of a list,
+// and wakes the thread that looks after calls that last.
+func briefly(call uintptr, fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
 }
 
 // consume forgets the first n bytes that were read.
@@ -138,9 +150,9 @@ func (s *socket) send(head, body []byte) (int, error) {
 // heap or a file. It is used for many sockets in turn.
 type socketWriter struct {
 	head, body []byte
-	file       *memoryFile // the body, when it is in one
-	patient    bool        // waits when the kernel takes no more
-	offset     int         // in the file
+	file       *fileBody // the body, when it is in one
+	patient    bool      // waits when the kernel takes no more
+	offset     int       // in the file
 	n          int
 	err        error
 	try        func(fd uintptr) bool
@@ -150,7 +162,7 @@ var socketWriters = sync.Pool{New: func() any { return new(socketWriter) }}
 
 // write writes all, if it is patient, and else what the kernel takes now. It
 // returns how many bytes left.
-func (w *socketWriter) write(raw syscall.RawConn, head, body []byte, file *memoryFile) (int, error) {
+func (w *socketWriter) write(raw syscall.RawConn, head, body []byte, file *fileBody) (int, error) {
 	if w.try == nil {
 		w.try = w.tryWrite
 	}
@@ -188,11 +200,11 @@ func (w *socketWriter) some(fd int) (n int, err error) {
 		n, err = unix.SendmsgN(fd, w.head, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
 		w.head = w.head[max(n, 0):]
 	case len(w.head) > 0:
-		n, err = syscall.Write(fd, w.head)
+		n, err = briefly(syscall.SYS_WRITE, fd, w.head)
 		w.head = w.head[max(n, 0):]
 	case w.file != nil:
-		offset := int64(w.offset)
-		n, err = syscall.Sendfile(fd, w.file.fd, &offset, len(w.body))
+		offset := int64(w.file.at + w.offset)
+		n, err = syscall.Sendfile(fd, w.file.file.fd, &offset, len(w.body))
 		w.offset += max(n, 0)
 		w.body = w.body[max(n, 0):]
 	default:
@@ -203,19 +215,27 @@ func (w *socketWriter) some(fd int) (n int, err error) {
 }
 
 // sendFile writes a head and a body from a file, blocking.
-func (s *socket) sendFile(head, body []byte, file *memoryFile) (int, error) {
+func (s *socket) sendFile(head, body []byte, file *fileBody) (int, error) {
 	w := socketWriters.Get().(*socketWriter)
 	defer socketWriters.Put(w)
 	w.patient = true
 	return w.write(s.raw, head, body, file)
 }
 
-// unsentBytes is how much of an answer the kernel keeps of one who reads
-// slowly, beyond what is on its way.
-const unsentBytes = 256 << 10
+// What the kernel keeps of an answer to one who reads slowly, beyond what is on
+// its way; more is waited for.
+const (
+	// unsentBytes is for copies: sealed ones of TLS, and frames of HTTP/2, which
+	// what is more urgent must not wait behind.
+	unsentBytes = 256 << 10
+	// unsentShared is for bare sockets, where bodies are in memory files, of which
+	// the kernel has no copy. A segment that leaves in one call costs a fifth less
+	// than one that is waited for twice.
+	unsentShared = 2 << 20
+)
 
 // boundUnsent bounds what the kernel keeps for a connection.
-func boundUnsent(conn net.Conn) {
+func boundUnsent(conn net.Conn, bytes int) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
@@ -226,7 +246,7 @@ func boundUnsent(conn net.Conn) {
 	if raw, err := below.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) {
 			// Without it a slow reader costs more; it is served all the same.
-			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
+			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 		})
 	}
 }

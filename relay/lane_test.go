@@ -229,3 +229,25 @@ func TestAmbiguousRequestsEndTheConnection(t *testing.T) {
 		}
 	}
 }
+
+// One who sends one request and closes its half gets the answer and is closed
+// then; so does one who sends several at once.
+func TestHalfClosed(t *testing.T) {
+	_, _, addr := laneOf(t)
+	for _, requests := range []int{1, 3} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprint(conn, strings.Repeat("GET /theatre/main/live.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n", requests))
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(conn)
+		if got := strings.Count(string(all), "200 OK"); err != nil || got != requests {
+			t.Errorf("%d answers to %d requests, %v", got, requests, err)
+		}
+	}
+}
