@@ -138,16 +138,15 @@ func (l *lane) start(conn net.Conn) {
 			l.close(c)
 			return
 		}
-		// A handshake needs a deep stack; what follows needs little.
 		if secure.ConnectionState().NegotiatedProtocol == http2.NextProtoTLS {
 			l.wait.Go(func() { l.serveH2(c) })
-		} else {
-			l.wait.Go(c.serve)
+			return
 		}
-		return
+	} else {
+		boundUnsent(conn, unsentShared)
 	}
-	boundUnsent(conn, unsentShared)
-	c.serve()
+	// A start, and a handshake above all, needs a deep stack; what follows little.
+	l.wait.Go(c.serve)
 }
 
 // enter notes a connection, unless the lane has ended.

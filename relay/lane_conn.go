@@ -179,25 +179,30 @@ func (c *laneConn) begin(patience time.Duration) {
 
 // answer answers a request whose head has that size, now or when it can be.
 func (c *laneConn) answer(r *laneRequest, size int) error {
-	s := c.lane.server
-	t, ok := s.locate(r.path)
+	t, ok := c.lane.server.locate(r.path)
 	if !ok {
 		return c.foreign()
 	}
-	w, key, o := t.decide(r)
+	w := &c.waiter.wish // nobody reads it while no request is held
+	d, o := t.decide(r, w)
 	switch {
 	case toCome(o.err):
 		w.keep()
 		c.consume(size)
-		c.hold(key, w)
+		c.hold(t.key(d))
 		return nil
 	case o.err != nil && t.media():
 		return c.foreign() // it may be elsewhere than in the window
 	}
-	p := s.cut(o, &w)
+	p := c.lane.server.cut(o, w)
 	c.consume(size)
-	if c.raw == nil || r.head {
-		return c.send(p, r.head)
+	return c.reply(p, w.head)
+}
+
+// reply writes an answer during a turn.
+func (c *laneConn) reply(p *prepared, head bool) error {
+	if c.raw == nil || head {
+		return c.send(p, head)
 	}
 	front, body := p.front(c.lane.clock.date.Load())
 	if body == nil {
@@ -248,11 +253,11 @@ func (c *laneConn) file(p *prepared, body []byte) *fileBody {
 }
 
 // hold leaves a request to whoever can answer it.
-func (c *laneConn) hold(key holdKey, w wish) {
+func (c *laneConn) hold(key holdKey) {
 	if c.answered == nil {
 		c.answered = make(chan struct{}, 1)
 	}
-	c.waiter.wish, c.waiter.wake = w, c
+	c.waiter.wake = c
 	c.begin(0) // the window bounds how long it holds
 	c.held = true
 	c.lane.holds.join(c.lane.server, key, &c.waiter)

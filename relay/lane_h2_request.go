@@ -202,10 +202,11 @@ func (c *h2Conn) request(id uint32, ended bool) error {
 	if !ok {
 		return c.handle(id, ended)
 	}
-	w, key, o := t.decide(&r)
+	var w wish
+	d, o := t.decide(&r, &w)
 	switch {
 	case toCome(o.err):
-		c.hold(id, key, w)
+		c.hold(id, t.key(d), w)
 	case o.err != nil && t.media():
 		return c.handle(id, ended) // it may be elsewhere than in the window
 	default:

@@ -76,13 +76,16 @@ func (t target) ask(query string, w *wish) (directives, outcome) {
 	return d, o
 }
 
-// decide finds what a plain request for a target leads to, and in which way it
-// is wanted. An error that is to come means: when what the key names is there.
-func (t target) decide(r *laneRequest) (wish, holdKey, outcome) {
-	w := wish{head: r.head, gzip: namesGzip(r.encodings), condition: r.condition, ranges: r.ranges}
-	d, o := t.ask(r.query, &w)
-	return w, holdKey{t.window, t.name, d.msn, d.part}, o
+// decide finds what a plain request for a target leads to, and notes in which
+// way it is wanted. An error that is to come means: when what the key of the
+// directives names is there.
+func (t target) decide(r *laneRequest, w *wish) (directives, outcome) {
+	*w = wish{head: r.head, gzip: namesGzip(r.encodings), condition: r.condition, ranges: r.ranges}
+	return t.ask(r.query, w)
 }
+
+// key is what a request with these directives waits for.
+func (t target) key(d directives) holdKey { return holdKey{t.window, t.name, d.msn, d.part} }
 
 // toCome tells whether an outcome is still to come.
 func toCome(err error) bool { return errors.Is(err, context.Canceled) }
