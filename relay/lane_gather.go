@@ -40,7 +40,7 @@ func (l gatheringListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gatheringConn{Conn: conn}, nil
+	return &gatheringConn{Conn: newBriefConn(conn)}, nil
 }
 
 // gathererOf returns what stands below a TLS connection, nil if it is nothing

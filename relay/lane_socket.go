@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,17 +96,6 @@ func (s *socket) tryRead(fd uintptr) bool {
 		s.filled, s.err = s.filled+max(n, 0), err
 		return true
 	}
-}
-
-// briefly makes one call of read or write for a few kB on a descriptor that does
-// not block. The scheduler is not told of it: telling costs a tenth of a list,
-// and wakes the thread that looks after calls that last.
-func briefly(call uintptr, fd int, b []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(n), nil
 }
 
 // consume forgets the first n bytes that were read.
@@ -236,12 +224,14 @@ const (
 
 // boundUnsent bounds what the kernel keeps for a connection.
 func boundUnsent(conn net.Conn, bytes int) {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
 	below, ok := conn.(syscall.Conn)
-	if !ok {
-		return
+	for !ok {
+		over, wraps := conn.(interface{ NetConn() net.Conn })
+		if !wraps {
+			return
+		}
+		conn = over.NetConn()
+		below, ok = conn.(syscall.Conn)
 	}
 	if raw, err := below.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) {

@@ -1,0 +1,116 @@
+package relay
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// briefBytes is the most that is written in a brief call.
+const briefBytes = 16 << 10
+
+// briefly makes one call of read or write for a few kB on a descriptor that does
+// not block. The scheduler is not told of it: telling costs a tenth of a list,
+// and wakes the thread that looks after calls that last.
+func briefly(call uintptr, fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
+
+// briefConn is a connection over a descriptor whose reads and short writes are
+// brief calls. As with any net.Conn one goroutine may read and one write.
+type briefConn struct {
+	net.Conn
+	raw     syscall.RawConn
+	in, out briefCall
+}
+
+// briefCall is a read or a write under way.
+type briefCall struct {
+	call uintptr
+	b    []byte
+	n    int
+	err  error
+	try  func(fd uintptr) bool
+}
+
+// newBriefConn returns conn itself where there is no descriptor.
+func newBriefConn(conn net.Conn) net.Conn {
+	below, ok := conn.(syscall.Conn)
+	if !ok {
+		return conn
+	}
+	raw, err := below.SyscallConn()
+	if err != nil {
+		return conn
+	}
+	c := &briefConn{Conn: conn, raw: raw, in: briefCall{call: syscall.SYS_READ}, out: briefCall{call: syscall.SYS_WRITE}}
+	c.in.try, c.out.try = c.in.some, c.out.all
+	return c
+}
+
+// NetConn returns the connection below.
+func (c *briefConn) NetConn() net.Conn { return c.Conn }
+
+// SyscallConn implements syscall.Conn.
+func (c *briefConn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
+
+// Read implements net.Conn.
+func (c *briefConn) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n, err := c.in.over(c.raw.Read, b)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *briefConn) Write(b []byte) (int, error) {
+	if len(b) > briefBytes {
+		return c.Conn.Write(b)
+	}
+	return c.out.over(c.raw.Write, b)
+}
+
+// over makes the call through one of a RawConn's methods, which wait.
+func (c *briefCall) over(wait func(func(fd uintptr) bool) error, b []byte) (int, error) {
+	c.b, c.n, c.err = b, 0, nil
+	err := wait(c.try)
+	c.b = nil
+	if err == nil {
+		err = c.err
+	}
+	return c.n, err
+}
+
+// some moves what the kernel has or takes; false: nothing yet.
+func (c *briefCall) some(fd uintptr) bool {
+	for {
+		n, err := briefly(c.call, int(fd), c.b[c.n:])
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return false
+		}
+		c.n, c.err = c.n+max(n, 0), err
+		return true
+	}
+}
+
+// all goes on until all is moved.
+func (c *briefCall) all(fd uintptr) bool {
+	for c.err == nil && c.n < len(c.b) {
+		if !c.some(fd) {
+			return false
+		}
+	}
+	return true
+}
