@@ -14,27 +14,20 @@ type Role string
 const (
 	RoleOrigin Role = "origin"
 	RoleRelay  Role = "relay"
-)
-
-// Status is how far a node is in its life.
-type Status string
-
-// The states of a node's life, in their order.
-const (
-	StatusJoining  Status = "joining"
-	StatusWarming  Status = "warming"
-	StatusServing  Status = "serving"
-	StatusDraining Status = "draining"
-	StatusLeft     Status = "left"
+	// RoleNameServer answers DNS and probes relays; it has no media.
+	RoleNameServer Role = "nameserver"
 )
 
 // State is what a node tells the pool about itself.
 type State struct {
 	Role     Role
 	Status   Status
-	Media    string // host:port where viewers and relays reach it over HTTP
+	Media    string // host:port where other nodes reach it over HTTP, and viewers when Public is ""
+	Public   string // host:port where viewers reach it, where that is another address
 	Load     int    // percent of its capacity in use, 0 to 100
 	Capacity int64  // bits per second; 0: unknown
+	Tier     int    // hops from the origin to its media, 1 to 3; 0: unknown, or none
+	Slots    int    // how many more relays it would feed, 0 to 255
 	Version  string // of the software
 }
 
@@ -48,10 +41,18 @@ type Member struct {
 	born int64 // start of its process by its own clock, unix milliseconds
 }
 
+// PublicMedia returns the host:port where viewers reach the member.
+func (m Member) PublicMedia() string {
+	if m.State.Public != "" {
+		return m.State.Public
+	}
+	return m.State.Media
+}
+
 // PublicAddr returns the address that viewers reach the member at: that of
-// Media, or of the gossip when Media names none.
+// PublicMedia, or of the gossip when that names none.
 func (m Member) PublicAddr() netip.Addr {
-	if host, _, err := net.SplitHostPort(m.State.Media); err == nil {
+	if host, _, err := net.SplitHostPort(m.PublicMedia()); err == nil {
 		if addr, err := netip.ParseAddr(host); err == nil && !addr.IsUnspecified() {
 			return addr.Unmap().WithZone("")
 		}
@@ -63,7 +64,9 @@ func (m Member) PublicAddr() netip.Addr {
 // the values are.
 const (
 	maxWord     = 16
-	maxMedia    = 255
+	maxMedia    = 128
+	maxTier     = 3
+	maxSlots    = 255
 	maxVersion  = 32
 	maxCapacity = 1e15 // a petabit per second: more is a mistake
 )
@@ -74,6 +77,9 @@ func (s State) clamped() State {
 	s.Role = Role(word(string(s.Role)))
 	s.Status = Status(word(string(s.Status)))
 	s.Media = endpoint(s.Media)
+	s.Public = endpoint(s.Public)
+	s.Tier = min(max(s.Tier, 0), maxTier)
+	s.Slots = min(max(s.Slots, 0), maxSlots)
 	s.Load = min(max(s.Load, 0), 100)
 	s.Capacity = min(max(s.Capacity, 0), maxCapacity)
 	s.Version = plain(s.Version)

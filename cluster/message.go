@@ -9,7 +9,8 @@ import (
 
 // A node's metadata is one JSON object with short keys:
 //
-//	{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"192.0.2.7:8080","l":40,"c":100000000,"w":"1.2"}
+//	{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080",
+//	 "l":40,"c":100000000,"t":1,"k":4,"w":"1.2"}
 //
 // Keys that are not known are skipped and keys that are missing are zero, so
 // releases can add to it; v grows when they do.
@@ -34,8 +35,11 @@ type message struct {
 	Role     Role   `json:"r,omitempty"`
 	Status   Status `json:"s,omitempty"`
 	Media    string `json:"m,omitempty"`
+	Public   string `json:"p,omitempty"`
 	Load     int    `json:"l,omitempty"`
 	Capacity int64  `json:"c,omitempty"`
+	Tier     int    `json:"t,omitempty"`
+	Slots    int    `json:"k,omitempty"`
 	Version  string `json:"w,omitempty"`
 }
 
@@ -43,8 +47,8 @@ type message struct {
 func encodeMessage(s State, born int64, limit int) ([]byte, error) {
 	s = s.clamped()
 	b, err := json.Marshal(message{
-		V: messageVersion, Born: born, Role: s.Role, Status: s.Status, Media: s.Media,
-		Load: s.Load, Capacity: s.Capacity, Version: s.Version,
+		V: messageVersion, Born: born, Role: s.Role, Status: s.Status, Media: s.Media, Public: s.Public,
+		Load: s.Load, Capacity: s.Capacity, Tier: s.Tier, Slots: s.Slots, Version: s.Version,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
@@ -73,8 +77,11 @@ func decodeMessage(b []byte) (s State, born int64, err error) {
 		Role:     Role(text(fields["r"])),
 		Status:   Status(text(fields["s"])),
 		Media:    text(fields["m"]),
+		Public:   text(fields["p"]),
 		Load:     int(min(number(fields["l"]), 100)),
 		Capacity: int64(min(number(fields["c"]), maxCapacity)),
+		Tier:     int(min(number(fields["t"]), maxTier)),
+		Slots:    int(min(number(fields["k"]), maxSlots)),
 		Version:  text(fields["w"]),
 	}
 	return s.clamped(), int64(min(number(fields["b"]), maxBorn)), nil

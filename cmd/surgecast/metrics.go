@@ -109,8 +109,8 @@ func (m *membership) Collect(metrics chan<- prometheus.Metric) {
 	for _, one := range m.members() {
 		counts[pair{one.State.Role, one.State.Status}]++
 	}
-	for _, role := range []cluster.Role{cluster.RoleOrigin, cluster.RoleRelay} {
-		for _, status := range []cluster.Status{cluster.StatusJoining, cluster.StatusWarming, cluster.StatusServing, cluster.StatusDraining} {
+	for _, role := range []cluster.Role{cluster.RoleOrigin, cluster.RoleRelay, cluster.RoleNameServer} {
+		for _, status := range cluster.Statuses {
 			metrics <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue,
 				float64(counts[pair{role, status}]), string(role), string(status))
 		}

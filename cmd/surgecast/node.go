@@ -224,24 +224,12 @@ func (n *node) status() cluster.Status {
 	return n.announced.Status
 }
 
-// moves are the legal changes of a node's status. Draining is final: a node
-// that leaves does not come back under the same name.
-var moves = map[cluster.Status][]cluster.Status{
-	cluster.StatusJoining: {cluster.StatusWarming, cluster.StatusServing, cluster.StatusDraining},
-	cluster.StatusWarming: {cluster.StatusJoining, cluster.StatusServing, cluster.StatusDraining},
-	cluster.StatusServing: {cluster.StatusDraining},
-}
-
 // setStatus tells the pool a new status, if the move is legal.
 func (n *node) setStatus(to cluster.Status) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	from := n.announced.Status
-	legal := false
-	for _, next := range moves[from] {
-		legal = legal || next == to
-	}
-	if !legal {
+	if !from.MayBecome(to) {
 		return false
 	}
 	n.announced.Status = to
