@@ -20,14 +20,20 @@ import (
 const maxConfigBytes = 1 << 20
 
 // configError is what stops a start: the place, and a sentence that says what
-// to write there instead.
+// to write there instead. Of a file that can't be read there is no place: the
+// sentence then names the file, and Line is 0.
 type configError struct {
 	File string
 	Line int
 	Text string
 }
 
-func (e *configError) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Text) }
+func (e *configError) Error() string {
+	if e.Line == 0 {
+		return e.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Text)
+}
 
 // document is a parsed configuration file. It is read in one strict walk
 // along the types of the Config structs: a key that no field has is an error,
@@ -39,19 +45,21 @@ type document struct {
 
 // readDocument parses the YAML in file.
 func readDocument(file string) (*document, error) {
+	d := &document{file: file}
 	info, err := os.Stat(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no %s: make one with \"surgecast init DIR\", or name yours with --config", file)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	if info.Size() > maxConfigBytes {
-		return nil, fmt.Errorf("%s is larger than 1 MiB: this is no configuration", file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, d.errorf(0, "there is no %s: make one with \"surgecast init DIR\", or name yours with --config", file)
+	case err != nil:
+		return nil, d.errorf(0, "read configuration: %v", err)
+	case info.IsDir():
+		return nil, d.errorf(0, "%s is a folder: name the configuration in it with --config", file)
+	case info.Size() > maxConfigBytes:
+		return nil, d.errorf(0, "%s is larger than 1 MiB: this is no configuration", file)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, d.errorf(0, "read configuration: %v", err)
 	}
 	return parseDocument(file, text)
 }

@@ -389,6 +389,30 @@ func TestNoConfig(t *testing.T) {
 	}
 }
 
+// TestExitStatus holds that a configuration that is not there is as wrong as
+// one that can't be read.
+func TestExitStatus(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "wrong.yaml"), "wibble: 1\n", 0o600)
+	for _, test := range []struct {
+		arguments string
+		want      int
+	}{
+		{"origin --config DIR/nowhere.yaml", exitUsage},
+		{"relay --config DIR/nowhere.yaml", exitUsage},
+		{"relay --config DIR", exitUsage},
+		{"relay --config DIR/wrong.yaml/relay.yaml", exitUsage},
+		{"origin --config DIR/wrong.yaml", exitUsage},
+		{"origin --wibble", exitUsage},
+		{"status --dir DIR", exitFailed},
+		{"version", 0},
+	} {
+		if got := run(strings.Fields(strings.ReplaceAll(test.arguments, "DIR", dir))); got != test.want {
+			t.Errorf("%s: exit status %d, want %d", test.arguments, got, test.want)
+		}
+	}
+}
+
 // FuzzConfig holds that no text panics and that each error names a line.
 func FuzzConfig(f *testing.F) {
 	f.Add(configs.Origin)
