@@ -35,7 +35,7 @@ func (s *server) locate(path string) (t target, ok bool) {
 	}
 	if rest == "index.m3u8" {
 		t.index = st.indexRendering()
-		return t, t.index != nil && s.Redirect == nil
+		return t, t.index != nil && s.begins()
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
 	if !ok {

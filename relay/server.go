@@ -24,6 +24,10 @@ type ServerConfig struct {
 	// which a new public session is sent, or "" to serve it here. Called from
 	// any goroutine, must not block. Nil on relays: they serve.
 	Redirect func() string
+	// NodesOnly keeps a session from beginning here also while Redirect names
+	// no relay, or it was sent on before: it gets 503. What lies below the
+	// multivariant playlist is served to who asks.
+	NodesOnly bool
 	// Ready tells why this node is not to be listed; nil when it is.
 	Ready func() error
 	// Alive tells what an operator should know of a node that lives, as
@@ -172,48 +176,6 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 	default:
 		s.media(w, r, window, st.recording(rendition), file)
 	}
-}
-
-// sentMark is in the query of a request that was sent on once: such a request
-// is not sent on again.
-const sentMark = "_sc_sent=1"
-
-// index answers with a multivariant playlist: the only place where a new
-// session begins, hence the only one that sends viewers elsewhere.
-func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, file string) {
-	if s.Redirect != nil && !strings.Contains(r.URL.RawQuery, sentMark) && !s.fromNode(r) {
-		if base := s.Redirect(); base != "" {
-			s.sendOn(w, r, base+prefix+"/"+name+"/"+file)
-			return
-		}
-	}
-	st := s.Store.Stream(name)
-	if st == nil {
-		s.fail(w, r, ErrNotFound)
-		return
-	}
-	index := st.indexRendering()
-	if file == longListName {
-		index = st.longIndexRendering()
-	}
-	if index == nil {
-		s.fail(w, r, ErrNotFound)
-		return
-	}
-	s.sendList(w, r, index, plainList)
-}
-
-// sendOn sends a new session to another node, its query kept.
-func (s *server) sendOn(w http.ResponseWriter, r *http.Request, url string) {
-	query := r.URL.RawQuery
-	if query != "" {
-		query += "&"
-	}
-	h := w.Header()
-	h["Cache-Control"] = noStore
-	h.Set("Location", url+"?"+query+sentMark)
-	setWriteDeadline(w, 0)
-	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
 // fromNode tells whether another node of the pool asks.

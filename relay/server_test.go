@@ -148,6 +148,40 @@ func TestNewSessionsAreSentToThePool(t *testing.T) {
 	}
 }
 
+// Where no session may begin, none does: neither while there is no relay nor
+// when it was sent on. Nodes are let through, and what lies below is served.
+func TestNodesOnly(t *testing.T) {
+	target := ""
+	redirect := func() string { return target }
+	for name, change := range map[string]func(*ServerConfig){
+		"with a pool": func(c *ServerConfig) { c.NodesOnly, c.Redirect = true, redirect },
+		"alone":       func(c *ServerConfig) { c.NodesOnly = true },
+	} {
+		h, _ := edge(t, change)
+		addr := startLane(t, h)
+		for _, path := range []string{"/theatre/index.m3u8", "/~token/theatre/dvr.m3u8?a=b", "/theatre/index.m3u8?_sc_sent=1"} {
+			got := exchange(t, addr, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n", 1)
+			if !strings.HasPrefix(got, "503 ") || !strings.Contains(got, "no-store") || !strings.Contains(got, "Retry-After: 2\r\n") {
+				t.Errorf("%s, %s: %s", name, path, got)
+			}
+		}
+		if got := exchange(t, addr, "GET /theatre/main/live.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n", 1); !strings.HasPrefix(got, "200 ") {
+			t.Errorf("%s: a list: %s", name, got)
+		}
+		r := httptest.NewRequest("GET", "/theatre/index.m3u8", nil)
+		NewCredential([]byte("secret")).Authorize(r)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != 200 {
+			t.Errorf("%s: a node of the pool got %d", name, w.Code)
+		}
+	}
+	target = "http://127.0.0.3:8080"
+	h, _ := edge(t, func(c *ServerConfig) { c.NodesOnly, c.Redirect = true, redirect })
+	if w := request(h, "GET", "/theatre/index.m3u8"); w.Code != 307 {
+		t.Errorf("with a relay: %d", w.Code)
+	}
+}
+
 func TestPoolPathsAreForNodes(t *testing.T) {
 	h, _ := edge(t, func(c *ServerConfig) {
 		c.Pool = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })

@@ -118,8 +118,8 @@ func (o *originNode) build(_ context.Context) (err error) {
 		}
 	}
 	director := &director{members: o.cluster.Members}
-	o.public = o.newPublic(director, director.Redirect)
-	o.byTLS = o.newPublic(director, func() string { return o.secureBase(director.Redirect()) })
+	o.public = o.newPublic(director.Redirect)
+	o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) })
 	return nil
 }
 
@@ -148,7 +148,7 @@ func (o *originNode) nameServers() []cluster.NameServer {
 
 // newPublic is what the origin answers to viewers and relays; redirect says
 // where it sends new sessions.
-func (o *originNode) newPublic(director *director, redirect func() string) http.Handler {
+func (o *originNode) newPublic(redirect func() string) http.Handler {
 	pool := http.NewServeMux()
 	pool.Handle("GET "+relay.ControlPath, o.origin.Control())
 	pool.HandleFunc("GET "+ownStatusPath, o.serveOwnStatus)
@@ -163,15 +163,12 @@ func (o *originNode) newPublic(director *director, redirect func() string) http.
 		Alive:       o.alive,
 		Pool:        pool,
 		Player:      player.Handler(),
+		NodesOnly:   o.config.ServeViewers == ServeNever,
 	}
 	if o.config.ServeViewers != ServeAlways {
 		config.Redirect = redirect
 	}
-	server := relay.NewServer(config)
-	if o.config.ServeViewers == ServeNever {
-		return director.neverServe(o.credential, server)
-	}
-	return server
+	return relay.NewServer(config)
 }
 
 // ready tells whether the origin takes feeds and relays.

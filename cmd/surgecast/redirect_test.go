@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"surgecast/cluster"
-	"surgecast/relay"
+	"surgecast/origin/origintest"
 )
 
 func member(role cluster.Role, status cluster.Status, media string, load int, capacity int64) cluster.Member {
@@ -52,21 +56,62 @@ func TestRedirectSharesByHeadroom(t *testing.T) {
 	}
 }
 
+// TestNeverServe is an origin without relays that serves no viewer: a session
+// does not begin there, nodes get what they ask for, and plain requests are
+// answered as on any other origin, not by net/http.
 func TestNeverServe(t *testing.T) {
-	d := &director{members: func() []cluster.Member { return nil }}
-	credential := relay.NewCredential([]byte("sixteen letters!"))
-	handler := d.neverServe(credential, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-	viewer := httptest.NewRequest(http.MethodGet, "/theatre/index.m3u8", nil)
-	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, viewer)
-	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || answer.Header().Get("Cache-Control") != "no-store" {
-		t.Errorf("a viewer gets %d %v", answer.Code, answer.Header())
-	}
-	node := viewer.Clone(t.Context())
-	credential.Authorize(node)
-	answer = httptest.NewRecorder()
-	handler.ServeHTTP(answer, node)
-	if answer.Code != http.StatusOK {
-		t.Errorf("another node gets %d", answer.Code)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newStory(t)
+		s.bare = true
+		s.tune = func(c *OriginConfig) { c.ServeViewers = ServeNever }
+		nodes, stop := context.WithCancel(t.Context())
+		s.startOrigin(nodes)
+		feed, stopFeed := context.WithCancel(t.Context())
+		s.publish(feed, &origintest.Source{FPS: 25, GOP: 25})
+		time.Sleep(5 * time.Second)
+
+		viewer := s.net.Host(storyViewer(0))
+		ask := func(path string, node bool) *http.Response {
+			t.Helper()
+			request, err := http.NewRequest(http.MethodGet, storyBase(storyOrigin())+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if node {
+				s.origin.credential.Authorize(request)
+			}
+			client := &http.Client{Transport: &http.Transport{DialContext: viewer.DialContext, DisableKeepAlives: true}}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			return response
+		}
+		for path, want := range map[string]int{
+			"/theatre/index.m3u8": 503, "/theatre/index.m3u8?_sc_sent=1": 503, "/theatre/dvr.m3u8": 503, "/theatre/main/live.m3u8": 200,
+		} {
+			a := ask(path, false)
+			if a.StatusCode != want || want == 503 && (a.Header.Get("Retry-After") == "" || a.Header.Get("Cache-Control") != "no-store") {
+				t.Errorf("a viewer gets %d %v for %s, want %d", a.StatusCode, a.Header, path, want)
+			}
+		}
+		if a := ask("/theatre/index.m3u8", true); a.StatusCode != http.StatusOK {
+			t.Errorf("another node gets %d", a.StatusCode)
+		}
+
+		// A lane refuses what net/http takes: a line that ends in a bare LF.
+		conn, err := viewer.DialContext(t.Context(), "tcp", storyOrigin()+":8080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "GET /theatre/main/live.m3u8 HTTP/1.1\nHost: a\n\n")
+		if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || line != "HTTP/1.1 400 Bad Request\r\n" {
+			t.Errorf("an ambiguous request gets %q, %v: it was not a lane that answered", line, err)
+		}
+		conn.Close()
+		stopFeed()
+		stop()
+		s.end()
+	})
 }

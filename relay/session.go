@@ -1,0 +1,63 @@
+package relay
+
+import (
+	"net/http"
+	"strings"
+)
+
+// sentMark is in the query of a request that was sent on once: such a request
+// is not sent on again.
+const sentMark = "_sc_sent=1"
+
+// index answers with a multivariant playlist: the only place where a new
+// session begins, hence the only one that sends viewers elsewhere.
+func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, file string) {
+	if !s.begins() && !s.fromNode(r) {
+		if base := s.elsewhere(r); base != "" {
+			s.sendOn(w, r, base+prefix+"/"+name+"/"+file)
+			return
+		}
+		if s.NodesOnly {
+			s.refuse(w, http.StatusServiceUnavailable, "there is no relay yet, try again")
+			return
+		}
+	}
+	st := s.Store.Stream(name)
+	if st == nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	index := st.indexRendering()
+	if file == longListName {
+		index = st.longIndexRendering()
+	}
+	if index == nil {
+		s.fail(w, r, ErrNotFound)
+		return
+	}
+	s.sendList(w, r, index, plainList)
+}
+
+// begins tells whether any session may begin here.
+func (s *server) begins() bool { return s.Redirect == nil && !s.NodesOnly }
+
+// elsewhere is the base URL of the node that a new session is sent to, or "".
+func (s *server) elsewhere(r *http.Request) string {
+	if s.Redirect == nil || strings.Contains(r.URL.RawQuery, sentMark) {
+		return ""
+	}
+	return s.Redirect()
+}
+
+// sendOn sends a new session to another node, its query kept.
+func (s *server) sendOn(w http.ResponseWriter, r *http.Request, url string) {
+	query := r.URL.RawQuery
+	if query != "" {
+		query += "&"
+	}
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h.Set("Location", url+"?"+query+sentMark)
+	setWriteDeadline(w, 0)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
