@@ -13,17 +13,17 @@ const longListName = "dvr.m3u8"
 
 // longList answers with what viewers can look back on. It is a plain list:
 // never held, and delivery directives mean nothing to it.
-func (s *server) longList(w http.ResponseWriter, r *http.Request, recording *Recording) {
+func (s *server) longList(w http.ResponseWriter, r *http.Request, window *Window, recording *Recording) {
 	if recording == nil {
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, window.caching.refused)
 		return
 	}
 	l, err := recording.source.newest(r.Context())
 	if err != nil {
-		s.fail(w, r, err)
+		s.fail(w, r, err, window.caching.refused)
 		return
 	}
-	s.sendList(w, r, l.rendering, plainList)
+	s.sendList(w, r, l.rendering, window.caching.list)
 }
 
 // lookBack answers with media that have left the live window.
@@ -35,7 +35,7 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 		s.refuse(w, http.StatusGatewayTimeout, "this node does not have it")
 		return
 	case err != nil:
-		s.fail(w, r, err)
+		s.fail(w, r, err, recording.window.caching.refused)
 		return
 	}
 	defer f.Close()
@@ -43,7 +43,7 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 	case recording.dvr.reads <- struct{}{}:
 		defer func() { <-recording.dvr.reads }()
 	default:
-		s.fail(w, r, fmt.Errorf("%w: the disk is busy", ErrUnavailable))
+		s.fail(w, r, fmt.Errorf("%w: the disk is busy", ErrUnavailable), recording.window.caching.refused)
 		return
 	}
 	h := w.Header()

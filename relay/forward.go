@@ -19,7 +19,7 @@ func (s *server) relayOn(w http.ResponseWriter, r *http.Request, window *Window,
 	case errors.Is(err, ErrNotFound):
 		return false // it may be found farther back
 	case err != nil:
-		s.fail(w, r, err)
+		s.fail(w, r, err, window.caching.refused)
 	case o != nil:
 		s.sendObject(w, r, o)
 	default:

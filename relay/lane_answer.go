@@ -90,21 +90,20 @@ const (
 )
 
 // list prepares the answer with a list.
-func (s *server) list(r *rendering, gzip, blocking bool) *prepared {
-	way, caching := 0, plainList
+func (s *server) list(r *rendering, gzip, blocking bool, c *caching) *prepared {
+	way := 0
 	if gzip {
 		way |= listGzip
 	}
 	if blocking {
 		way |= listBlocking
-		caching = blockingList
 	}
 	if p := r.answers[way].Load(); p != nil {
 		return p
 	}
 	h := http.Header{}
 	open(h)
-	body, _ := describeList(h, r, caching, gzip)
+	body, _ := describeList(h, r, c.of(blocking), gzip)
 	// Two who come first at once may both prepare it: one of the two stays.
 	r.answers[way].CompareAndSwap(nil, prepare(http.StatusOK, h, body, 0))
 	return r.answers[way].Load()
@@ -162,7 +161,7 @@ func (w *recorder) WriteHeader(status int)      { w.status = status }
 func (s *server) cut(o outcome, w *wish) *prepared {
 	switch {
 	case o.err != nil:
-		return serveAnswer(0, func(to http.ResponseWriter) { s.failed(to, o.err) })
+		return serveAnswer(0, func(to http.ResponseWriter) { s.failed(to, o.err, o.caching.none(w.blocking)) })
 	case o.object != nil:
 		return s.cutObject(o.object, w)
 	}
@@ -173,7 +172,7 @@ func (s *server) cut(o outcome, w *wish) *prepared {
 			list = o.version.delta()
 		}
 	}
-	return unchanged(s.list(list, w.gzip, w.blocking), w)
+	return unchanged(s.list(list, w.gzip, w.blocking, o.caching), w)
 }
 
 func (s *server) cutObject(o *Object, w *wish) *prepared {

@@ -132,6 +132,7 @@ func (h *holds) run(ctx context.Context, s *server, one *hold) {
 
 // wait blocks until the thing is there, or never will be.
 func (k holdKey) wait(ctx context.Context) (o outcome) {
+	o.caching = k.window.caching
 	if k.name.Kind != 0 {
 		o.object, o.err = k.window.Media(ctx, k.name)
 	} else {

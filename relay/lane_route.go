@@ -8,10 +8,11 @@ import (
 
 // target is what a path that a lane answers leads to.
 type target struct {
-	index  *rendering // of a multivariant playlist, or nil
-	window *Window    // of a media playlist or of a media object
-	list   bool       // of window
-	name   MediaName  // of the object
+	caching *caching   // of its stream
+	index   *rendering // of a multivariant playlist, or nil
+	window  *Window    // of a media playlist or of a media object
+	list    bool       // of window
+	name    MediaName  // of the object
 }
 
 // locate finds what a path leads to. False: the path is not one that a lane
@@ -33,6 +34,7 @@ func (s *server) locate(path string) (t target, ok bool) {
 	if st == nil {
 		return t, false
 	}
+	t.caching = st.caching
 	if rest == "index.m3u8" {
 		t.index = st.indexRendering()
 		return t, t.index != nil && s.begins()
@@ -68,7 +70,7 @@ func (t target) ask(query string, w *wish) (directives, outcome) {
 	}
 	d, err := plainQuery(query)
 	if err != nil {
-		return d, outcome{err: badQuery{err}}
+		return d, outcome{caching: t.caching, err: badQuery{err}}
 	}
 	o := t.now(d)
 	w.skip = d.skip
@@ -160,6 +162,7 @@ func (w *wish) keep() {
 // outcome is what a request leads to, before it is cut to a viewer's wish:
 // one of a list, an object, an error.
 type outcome struct {
+	caching *caching // of its stream
 	version *Version
 	index   *rendering
 	object  *Object
@@ -171,10 +174,10 @@ type outcome struct {
 func (t target) now(d directives) outcome {
 	switch {
 	case t.index != nil:
-		return outcome{index: t.index}
+		return outcome{caching: t.caching, index: t.index}
 	case !t.list:
 		o, err := t.window.Media(noWait, t.name)
-		return outcome{object: o, err: err}
+		return outcome{caching: t.caching, object: o, err: err}
 	}
 	v := t.window.Version()
 	var err error
@@ -183,5 +186,5 @@ func (t target) now(d directives) outcome {
 	} else {
 		v, err = t.window.Newest()
 	}
-	return outcome{version: v, err: err}
+	return outcome{caching: t.caching, version: v, err: err}
 }

@@ -31,7 +31,7 @@ const (
 
 func newFeed(t testing.TB, w *Window) *feed {
 	f := &feed{t: t, window: w, epoch: 10, list: Playlist{
-		Constants: DefaultConstants(), MediaSequence: 1000,
+		Constants: w.constants, MediaSequence: 1000,
 	}}
 	f.open()
 	w.Put(f.list.Open.Map, []byte("init"), 0)

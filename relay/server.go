@@ -72,9 +72,7 @@ var (
 	varyEncoding = []string{"Accept-Encoding"}
 	encodingGzip = []string{"gzip"}
 	noStore      = []string{"no-store"}
-	brief        = []string{"public, max-age=2"}
-	plainList    = []string{"public, max-age=1"}
-	blockingList = []string{"public, max-age=12"}
+	brief        = []string{"public, max-age=2"} // of what no stream has a say in
 	takesRanges  = []string{"bytes"}
 )
 
@@ -97,7 +95,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// has one name.
 	path, ok := strings.CutPrefix(r.URL.Path, "/")
 	if !ok || r.URL.RawPath != "" {
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, brief)
 		return
 	}
 	first, rest, nested := strings.Cut(path, "/")
@@ -143,7 +141,7 @@ func preflight(w http.ResponseWriter) {
 func (s *server) stream(w http.ResponseWriter, r *http.Request, prefix, name, rest string, nested bool) {
 	switch {
 	case ValidStream(name) != nil:
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, brief)
 	case !nested && s.Player != nil:
 		w.Header()["Cache-Control"] = brief
 		setWriteDeadline(w, 0)
@@ -162,17 +160,17 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 	rendition, file, ok := strings.Cut(path, "/")
 	st := s.Store.Stream(stream)
 	if !ok || st == nil {
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, brief)
 		return
 	}
 	window := st.Window(rendition)
 	switch {
 	case window == nil:
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, st.caching.refused)
 	case file == "live.m3u8":
 		s.live(w, r, window)
 	case file == longListName:
-		s.longList(w, r, st.recording(rendition))
+		s.longList(w, r, window, st.recording(rendition))
 	default:
 		s.media(w, r, window, st.recording(rendition), file)
 	}
@@ -187,25 +185,25 @@ func (s *server) fromNode(r *http.Request) bool {
 func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 	d, err := parseDirectives(r.URL.RawQuery)
 	if err != nil {
-		s.failed(w, badQuery{err})
+		s.failed(w, badQuery{err}, window.caching.refused)
 		return
 	}
-	v, caching := window.Version(), plainList
-	if d.block && v != nil && !v.Playlist.Ended {
+	v := window.Version()
+	waited := d.block && v != nil && !v.Playlist.Ended
+	if waited {
 		v, err = window.Await(r.Context(), d.msn, d.part)
-		caching = blockingList
 	} else {
 		v, err = window.Newest()
 	}
 	if err != nil {
-		s.fail(w, r, err)
+		s.fail(w, r, err, window.caching.none(waited))
 		return
 	}
 	list := v.full
 	if d.skip {
 		list = v.delta()
 	}
-	s.sendList(w, r, list, caching)
+	s.sendList(w, r, list, window.caching.of(waited))
 }
 
 // media answers with an init segment, a segment or a part; one that comes next
@@ -213,7 +211,7 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, recording *Recording, file string) {
 	name, err := ParseMediaName(file)
 	if err != nil {
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, window.caching.refused)
 		return
 	}
 	if s.fromNode(r) && s.relayOn(w, r, window, name) {
@@ -224,7 +222,7 @@ func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, r
 	case errors.Is(err, ErrNotFound) && recording != nil:
 		s.lookBack(w, r, recording, name)
 	case err != nil:
-		s.fail(w, r, err)
+		s.fail(w, r, err, window.caching.refused)
 	default:
 		s.sendObject(w, r, o)
 	}
@@ -327,7 +325,7 @@ func (s *server) player(w http.ResponseWriter, r *http.Request) {
 func (s *server) pool(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.Pool == nil:
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, brief)
 	case !s.fromNode(r):
 		s.refuse(w, http.StatusUnauthorized, "this path is for the nodes of the pool")
 	default:
@@ -337,22 +335,23 @@ func (s *server) pool(w http.ResponseWriter, r *http.Request) {
 }
 
 // fail answers with an error, or with none when the one who asked is gone: an
-// aborted answer is never cached.
-func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+// aborted answer is never cached. refused is for how long caches may keep that
+// there is no such thing.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, refused []string) {
 	if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler)
 	}
-	s.failed(w, err)
+	s.failed(w, err, refused)
 }
 
 // failed maps a window's errors to HTTP, in this one place.
-func (s *server) failed(w http.ResponseWriter, err error) {
+func (s *server) failed(w http.ResponseWriter, err error, refused []string) {
 	var bad badQuery
 	switch {
 	case errors.As(err, &bad):
-		s.refuse(w, http.StatusBadRequest, bad.Error())
+		say(w, http.StatusBadRequest, refused, bad.Error())
 	case errors.Is(err, ErrNotFound):
-		s.refuse(w, http.StatusNotFound, "there is no such thing here, or not any more")
+		say(w, http.StatusNotFound, refused, "there is no such thing here, or not any more")
 	case errors.Is(err, ErrTooFar):
 		s.refuse(w, http.StatusBadRequest, "this lies too far ahead of the live stream")
 	case errors.Is(err, ErrUnavailable):
@@ -366,8 +365,7 @@ func (s *server) failed(w http.ResponseWriter, err error) {
 	}
 }
 
-// refuse answers with an error and a sentence. What the relay itself can't do
-// is never cached: one bad second would be served for many.
+// refuse answers with an error and a sentence. See caching for what is kept.
 func (s *server) refuse(w http.ResponseWriter, status int, sentence string) {
 	caching := brief
 	if status >= 500 {

@@ -24,7 +24,7 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 	}
 	st := s.Store.Stream(name)
 	if st == nil {
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, brief)
 		return
 	}
 	index := st.indexRendering()
@@ -32,10 +32,10 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 		index = st.longIndexRendering()
 	}
 	if index == nil {
-		s.fail(w, r, ErrNotFound)
+		s.fail(w, r, ErrNotFound, st.caching.refused)
 		return
 	}
-	s.sendList(w, r, index, plainList)
+	s.sendList(w, r, index, st.caching.list)
 }
 
 // begins tells whether any session may begin here.

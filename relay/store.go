@@ -31,7 +31,7 @@ func (s *Store) Create(name string, c Constants) *Stream {
 	st := s.streams[name]
 	if st == nil {
 		st = &Stream{
-			Name: name, Constants: c, budget: newBudget(),
+			Name: name, Constants: c, caching: newCaching(c), budget: newBudget(),
 			windows: map[string]*Window{}, recordings: map[string]*Recording{}, more: make(chan struct{}),
 		}
 		s.streams[name] = st
@@ -66,6 +66,7 @@ func (s *Store) Streams() []*Stream {
 type Stream struct {
 	Name      string
 	Constants Constants
+	caching   *caching
 	budget    *budget // of all renditions together
 
 	mu         sync.RWMutex
@@ -112,7 +113,7 @@ func (st *Stream) CreateWindow(rendition string) *Window {
 	w := st.windows[rendition]
 	if w == nil {
 		w = NewWindow(st.Constants)
-		w.budget = st.budget
+		w.caching, w.budget = st.caching, st.budget
 		st.windows[rendition] = w
 		close(st.more)
 		st.more = make(chan struct{})

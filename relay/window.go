@@ -43,6 +43,7 @@ type Object struct {
 // less than keep ago, and in bytes by its stream's budget.
 type Window struct {
 	constants Constants
+	caching   *caching
 	budget    *budget
 
 	mu       sync.Mutex
@@ -80,6 +81,7 @@ type leaving struct {
 func NewWindow(c Constants) *Window {
 	return &Window{
 		constants: c,
+		caching:   newCaching(c),
 		budget:    newBudget(),
 		changed:   make(chan struct{}),
 		objects:   map[MediaName]*Object{},
