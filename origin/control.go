@@ -33,14 +33,15 @@ type catalogue struct {
 }
 
 // newCatalogue lists the streams as not live.
-func newCatalogue(key ed25519.PrivateKey, epoch relay.Epoch, streams []StreamConfig, logger *slog.Logger) (*catalogue, error) {
-	c := &catalogue{key: key, logger: logger, changed: make(chan struct{})}
+func newCatalogue(config Config, epoch relay.Epoch) (*catalogue, error) {
+	c := &catalogue{key: config.AuthorityKey, logger: config.Logger, changed: make(chan struct{})}
 	c.state.Epoch = epoch
-	for _, s := range streams {
+	for _, s := range config.Streams {
 		c.state.Streams = append(c.state.Streams, relay.CatalogueStream{
 			Name:       s.Name,
 			Renditions: []string{mainRendition},
 			Constants:  s.Constants,
+			Window:     config.Window,
 			DVR:        s.DVR,
 		})
 	}

@@ -61,7 +61,8 @@ func TestControlChannel(t *testing.T) {
 		s := newStage(t, t.TempDir())
 		c, in, _, done := listen(t, s)
 		first := catalogue(t, in)
-		if first.Epoch != s.Epoch() || len(first.Streams) != 1 || first.Streams[0].Live || first.Streams[0].Renditions[0] != "main" {
+		if first.Epoch != s.Epoch() || len(first.Streams) != 1 || first.Streams[0].Live || first.Streams[0].Renditions[0] != "main" ||
+			first.Streams[0].Window != relay.DefaultWindow {
 			t.Errorf("at once: %+v", first)
 		}
 		began := time.Now()

@@ -27,9 +27,6 @@ import (
 	"surgecast/relay"
 )
 
-// DefaultWindow is the length of the live list where Config names none.
-const DefaultWindow = 60 * time.Second
-
 // Config is what an Origin needs.
 type Config struct {
 	// Dir is where the journal is kept. It must exist, and nobody else may use
@@ -41,8 +38,8 @@ type Config struct {
 	Streams []StreamConfig
 	// Store is filled with them. Required.
 	Store *relay.Store
-	// Window is the least length of the live list, default DefaultWindow. It is
-	// never under three target durations or six segments.
+	// Window is the least length of the live list, default
+	// relay.DefaultWindow. It is never under three target durations or six segments.
 	Window time.Duration
 	// Logger, default none.
 	Logger *slog.Logger
@@ -105,7 +102,7 @@ func New(config Config) (*Origin, error) {
 		keys:    map[string]string{},
 		stopped: make(chan struct{}),
 	}
-	o.catalogue, err = newCatalogue(config.AuthorityKey, journal.epoch, config.Streams, config.Logger)
+	o.catalogue, err = newCatalogue(config, journal.epoch)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +119,7 @@ func (c *Config) prepare() error {
 		return errors.New("origin: want a state directory, a store and the authority key")
 	}
 	if c.Window == 0 {
-		c.Window = DefaultWindow
+		c.Window = relay.DefaultWindow
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -157,6 +154,7 @@ func (c *Config) prepare() error {
 
 func (o *Origin) newStream(c StreamConfig) *stream {
 	out := o.config.Store.Create(c.Name, c.Constants)
+	out.SetLength(o.config.Window)
 	last, known := o.journal.stream(c.Name)
 	return &stream{
 		StreamConfig: c,

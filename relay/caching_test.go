@@ -2,7 +2,11 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,6 +31,69 @@ func keptFrom(answer string) string {
 	_, rest, _ := strings.Cut(answer, "Cache-Control: ")
 	kept, _, _ := strings.Cut(rest, "\r\n")
 	return answer[:3] + " " + strings.TrimPrefix(kept, "public, ")
+}
+
+// A relay's media are kept as long as its origin's: for the window that the
+// catalogue tells, also one of an origin before or after this release.
+func TestMediaCachingFollowsTheCatalogue(t *testing.T) {
+	const segment, part = "/theatre/main/0000000a/1016.m4s", "/theatre/main/0000000a/1016.3.m4s"
+	public, private := keys(t)
+	for payload, age := range map[string]int{
+		`"window":90000000000,`:              90,
+		`"window":90000000000,"future":[1],`: 90,
+		``:                                   60,
+	} {
+		u := newUpstream(t, private)
+		u.catalogue = resign(t, private, u.catalogue, `"name":"theatre",`, `"name":"theatre",`+payload)
+		f, store := follow(t, u, public)
+		awaitWarm(t, f)
+		h := NewServer(ServerConfig{Store: store, Load: NewLoad(), Logger: discard()})
+		kept := func(path string) string { return request(h, "GET", path).Header().Get("Cache-Control") }
+		if got, want := kept(segment), fmt.Sprintf("public, max-age=%d, immutable", age); got != want {
+			t.Errorf("with %q: %s, want %s", payload, got, want)
+		}
+		if got := kept(part); got != "public, max-age=12, immutable" {
+			t.Errorf("a part with %q: %s", payload, got)
+		}
+
+		// The origin is started anew with another window.
+		changed := f.catalogue
+		changed.Serial++
+		changed.Streams[0].Window = 3 * time.Minute
+		f.take(t.Context(), changed)
+		u.feed.parts(feedParts)
+		w := store.Stream("theatre").Window("main")
+		awaitText(t, w, u.feed.window.Version().Text)
+		if got := kept("/theatre/main/0000000a/1017.m4s"); got != "public, max-age=180, immutable" {
+			t.Errorf("with another window: %s", got)
+		}
+	}
+	line, err := Catalogue{Streams: []CatalogueStream{{Name: "theatre", Constants: DefaultConstants(), Window: -1}}}.Sign(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenCatalogue(line, public); !errors.Is(err, ErrCatalogue) {
+		t.Errorf("a window under 0: %v", err)
+	}
+}
+
+// resign changes what a line of the control channel says.
+func resign(t *testing.T, key ed25519.PrivateKey, line []byte, before, after string) []byte {
+	t.Helper()
+	var m signed
+	if err := json.Unmarshal(line, &m); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(m.Payload, []byte(before)) {
+		t.Fatalf("%s does not stand in %s", before, m.Payload)
+	}
+	m.Payload = bytes.Replace(m.Payload, []byte(before), []byte(after), 1)
+	m.Signature = ed25519.Sign(key, append([]byte(signingContext), m.Payload...))
+	line, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(line, '\n')
 }
 
 // What caches may keep follows the stream's target duration, whoever answers:

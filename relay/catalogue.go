@@ -40,6 +40,9 @@ type CatalogueStream struct {
 	Live bool `json:"live"`
 	// Revision grows when the multivariant playlist changes.
 	Revision uint64 `json:"revision"`
+	// Window is how long the live list is, and so for how long caches may keep
+	// media; 0, of an origin that does not tell: DefaultWindow.
+	Window time.Duration `json:"window,omitempty"`
 	// DVR is how long viewers can look back beside the live window; 0: not.
 	DVR time.Duration `json:"dvr,omitempty"`
 }
@@ -112,6 +115,9 @@ func (c Catalogue) validate() error {
 		}
 		if err == nil {
 			err = validateDVR(s.DVR)
+		}
+		if err == nil && s.Window < 0 {
+			err = fmt.Errorf("window of %v: want 0 or more", s.Window)
 		}
 		if err == nil && len(s.Renditions) > maxVariants {
 			err = fmt.Errorf("%d renditions, want at most %d", len(s.Renditions), maxVariants)

@@ -48,7 +48,7 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 	}
 	h := w.Header()
 	h["Content-Type"] = typeMedia
-	h["Cache-Control"] = []string{mediaCaching(s.MediaMaxAge + recording.length)}
+	h["Cache-Control"] = recording.window.cachingOf(name)
 	h["Etag"] = []string{`"` + name.String() + `"`}
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r.Header.Del("Range") // one range or all: no answer of many small pieces
@@ -63,11 +63,6 @@ func (s *server) lookBack(w http.ResponseWriter, r *http.Request, recording *Rec
 		media = 0
 	}
 	s.Load.Add(sent, media)
-}
-
-// mediaCaching says for how long media may be kept: as long as they can be had.
-func mediaCaching(age time.Duration) string {
-	return fmt.Sprintf("public, max-age=%d, immutable", int(age.Seconds()))
 }
 
 // longIndexText turns the multivariant playlist into that of the long lists.

@@ -70,6 +70,7 @@ func (w *Window) setLookBack(length time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lookBack = length
+	w.keepMedia()
 }
 
 // run records until ctx ends.

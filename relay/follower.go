@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"log/slog"
@@ -224,6 +225,7 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 		f.followRenditions(inner, one, s.Renditions) // first: the index waits for their windows
 		f.wait.Go(func() { f.followIndex(inner, one) })
 	}
+	one.stream.SetLength(cmp.Or(s.Window, DefaultWindow))
 	f.record(ctx, one, s.DVR)
 	if one.revision != s.Revision {
 		one.revision = s.Revision

@@ -23,17 +23,17 @@ func (s *server) relayOn(w http.ResponseWriter, r *http.Request, window *Window,
 	case o != nil:
 		s.sendObject(w, r, o)
 	default:
-		s.sendArriving(w, r, in)
+		s.sendArriving(w, r, in, window.cachingOf(name))
 	}
 	return true
 }
 
 // sendArriving writes an object behind its fetch. When that fails for good, the
 // answer is broken off, so that nobody takes it for whole.
-func (s *server) sendArriving(w http.ResponseWriter, r *http.Request, in *incoming) {
+func (s *server) sendArriving(w http.ResponseWriter, r *http.Request, in *incoming, caching []string) {
 	h := w.Header()
 	h["Content-Type"] = typeMedia
-	h["Cache-Control"] = s.mediaCaching
+	h["Cache-Control"] = caching
 	h["Etag"] = []string{`"` + in.name.String() + `"`}
 	out := http.NewResponseController(w)
 	offset := 0

@@ -116,7 +116,7 @@ func (s *server) object(o *Object) *prepared {
 	}
 	h := http.Header{}
 	open(h)
-	s.describeObject(h, o)
+	describeObject(h, o)
 	o.answer.CompareAndSwap(nil, prepare(http.StatusOK, h, o.Body, o.Duration))
 	return o.answer.Load()
 }
@@ -186,7 +186,7 @@ func (s *server) cutObject(o *Object, w *wish) *prepared {
 	}
 	h := http.Header{}
 	open(h)
-	s.describeObject(h, o)
+	describeObject(h, o)
 	h["Content-Range"] = []string{contentRange}
 	if part != nil {
 		return prepare(http.StatusPartialContent, h, part, o.Duration)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // ServerConfig says what a server serves and whom it asks.
@@ -17,9 +16,6 @@ type ServerConfig struct {
 	Load       *Load       // counts what goes out
 	Logger     *slog.Logger
 
-	// MediaMaxAge is how long media may be cached: as long as the window.
-	// Default 60 s.
-	MediaMaxAge time.Duration
 	// Redirect returns the base URL (http://127.0.0.2:8080) of the relay to
 	// which a new public session is sent, or "" to serve it here. Called from
 	// any goroutine, must not block. Nil on relays: they serve.
@@ -40,10 +36,7 @@ type ServerConfig struct {
 }
 
 // server answers everything that a node's public listener is asked.
-type server struct {
-	ServerConfig
-	mediaCaching []string
-}
+type server struct{ ServerConfig }
 
 // NewServer returns the handler of a node's public listener:
 //
@@ -56,12 +49,7 @@ type server struct {
 //	/pool/…                                   node to node
 //
 // An access prefix /~{token}/ before a stream is stripped.
-func NewServer(c ServerConfig) http.Handler {
-	if c.MediaMaxAge == 0 {
-		c.MediaMaxAge = time.Minute
-	}
-	return &server{ServerConfig: c, mediaCaching: []string{mediaCaching(c.MediaMaxAge)}}
-}
+func NewServer(c ServerConfig) http.Handler { return &server{c} }
 
 // Header values that many answers share: set as slices, they cost nothing.
 var (
@@ -249,7 +237,7 @@ func describeList(h http.Header, list *rendering, caching []string, gzip bool) (
 }
 
 func (s *server) sendObject(w http.ResponseWriter, r *http.Request, o *Object) {
-	etag := s.describeObject(w.Header(), o)
+	etag := describeObject(w.Header(), o)
 	media := o.Duration
 	if s.fromNode(r) {
 		media = 0
@@ -279,12 +267,9 @@ func (s *server) refuseRange(w http.ResponseWriter) {
 
 // describeObject sets what a media object's answer says of it, and returns its
 // tag: the name of an object is never used for other bytes, so it is that.
-func (s *server) describeObject(h http.Header, o *Object) (etag string) {
+func describeObject(h http.Header, o *Object) (etag string) {
 	h["Content-Type"] = typeMedia
-	h["Cache-Control"] = s.mediaCaching
-	if o.lookBack > 0 {
-		h["Cache-Control"] = []string{mediaCaching(s.MediaMaxAge + o.lookBack)}
-	}
+	h["Cache-Control"] = o.caching
 	h["Accept-Ranges"] = takesRanges
 	etag = `"` + o.Name.String() + `"`
 	h["Etag"] = []string{etag}

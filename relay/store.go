@@ -31,7 +31,7 @@ func (s *Store) Create(name string, c Constants) *Stream {
 	st := s.streams[name]
 	if st == nil {
 		st = &Stream{
-			Name: name, Constants: c, caching: newCaching(c), budget: newBudget(),
+			Name: name, Constants: c, caching: newCaching(c), budget: newBudget(), length: DefaultWindow,
 			windows: map[string]*Window{}, recordings: map[string]*Recording{}, more: make(chan struct{}),
 		}
 		s.streams[name] = st
@@ -69,9 +69,10 @@ type Stream struct {
 	caching   *caching
 	budget    *budget // of all renditions together
 
-	mu         sync.RWMutex
-	index      *rendering // of the multivariant playlist; nil until it is known
-	longIndex  *rendering // of that of the long lists
+	mu         sync.RWMutex  // before Window.mu
+	length     time.Duration // of the live lists, as the origin is configured
+	index      *rendering    // of the multivariant playlist; nil until it is known
+	longIndex  *rendering    // of that of the long lists
 	windows    map[string]*Window
 	recordings map[string]*Recording // of the renditions that viewers can look back on
 	more       chan struct{}         // closed when there is one more window
@@ -114,11 +115,23 @@ func (st *Stream) CreateWindow(rendition string) *Window {
 	if w == nil {
 		w = NewWindow(st.Constants)
 		w.caching, w.budget = st.caching, st.budget
+		w.setLength(st.length)
 		st.windows[rendition] = w
 		close(st.more)
 		st.more = make(chan struct{})
 	}
 	return w
+}
+
+// SetLength says how long the live lists are, as the origin is configured:
+// caches may keep their media that long. Default DefaultWindow.
+func (st *Stream) SetLength(length time.Duration) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.length = length
+	for _, w := range st.windows {
+		w.setLength(length)
+	}
 }
 
 // grown returns a channel that is closed when there is one more window.

@@ -32,9 +32,9 @@ type Object struct {
 	Body     []byte
 	Duration time.Duration // 0 of an init segment
 
-	within   bool                     // its bytes are a piece of a segment's, and counted there
-	lookBack time.Duration            // for how long it can be had when it has left the window
-	answer   atomic.Pointer[prepared] // nil until asked for
+	within  bool                     // its bytes are a piece of a segment's, and counted there
+	caching []string                 // for how long caches may keep it: Cache-Control
+	answer  atomic.Pointer[prepared] // nil until asked for
 }
 
 // Window is the live window of one rendition: the newest list and all media
@@ -55,7 +55,9 @@ type Window struct {
 	awaited  map[MediaName]*awaiting // objects to come that somebody waits for
 	left     []leaving               // out of the list, oldest first
 	floor    uint64                  // listed segments below it need not be here
+	length   time.Duration           // of the live list, as the origin is configured
 	lookBack time.Duration           // for how long segments can be had when they have left
+	kept     []string                // Cache-Control of segments, by these two
 	trusted  time.Time               // how long the list may be given as the newest; zero: it is the truth
 }
 
@@ -79,7 +81,7 @@ type leaving struct {
 
 // NewWindow returns an empty window for a stream of these constants.
 func NewWindow(c Constants) *Window {
-	return &Window{
+	w := &Window{
 		constants: c,
 		caching:   newCaching(c),
 		budget:    newBudget(),
@@ -87,7 +89,10 @@ func NewWindow(c Constants) *Window {
 		objects:   map[MediaName]*Object{},
 		coming:    map[MediaName]*incoming{},
 		awaited:   map[MediaName]*awaiting{},
+		length:    DefaultWindow,
 	}
+	w.keepMedia()
+	return w
 }
 
 // Put stores a whole object before the list that names it, and gives it to
@@ -115,9 +120,7 @@ func (w *Window) put(o *Object) error {
 
 // store needs w.mu; the object's bytes are counted already.
 func (w *Window) store(o *Object) {
-	if o.Name.Kind != PartMedia {
-		o.lookBack = w.lookBack
-	}
+	o.caching = w.mediaCaching(o.Name)
 	w.objects[o.Name] = o
 	if a := w.awaited[o.Name]; a != nil {
 		a.object = o

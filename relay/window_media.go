@@ -62,7 +62,8 @@ func (w *Window) assemble(s *Segment) {
 			w.budget.give(int64(len(part.Body)))
 		}
 		w.objects[part.Name] = &Object{
-			Name: part.Name, Body: body[from:len(body):len(body)], Duration: s.Parts[i].Duration, within: true,
+			Name: part.Name, Body: body[from:len(body):len(body)], Duration: s.Parts[i].Duration,
+			within: true, caching: part.caching,
 		}
 	}
 	w.budget.add(int64(len(body))) // never refused: it is what the parts were

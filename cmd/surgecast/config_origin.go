@@ -108,7 +108,7 @@ func defaultOriginConfig() OriginConfig {
 	return OriginConfig{
 		NodeConfig:   defaultNodeConfig(),
 		ServeViewers: ServeWhenPoolEmpty,
-		Window:       Duration(time.Minute),
+		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
 	}
 }

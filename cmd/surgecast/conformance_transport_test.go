@@ -27,9 +27,10 @@ func (s *seat) wantHeader(what string, a answer, status int, headers ...string) 
 	}
 }
 
-// How long a cache may keep what, in multiples of TARGETDURATION.
+// How long a cache may keep what: lists, parts and errors in multiples of
+// TARGETDURATION, all other media as long as the origin's window.
 func checkCaching(_ *testing.T, st *stage) {
-	const cache, media = "Cache-Control", "public, max-age=60, immutable" // as long as the window
+	const cache, media, part = "Cache-Control", "public, max-age=30, immutable", "public, max-age=12, immutable"
 	st.each(func(s *seat) {
 		l, plain := s.list("")
 		s.wantHeader("a plain list", plain, 200, cache, "public, max-age=1", "Age", "")
@@ -39,11 +40,11 @@ func checkCaching(_ *testing.T, st *stage) {
 		s.wantHeader("a multivariant playlist", s.get("/theatre/index.m3u8"), 200, cache, "public, max-age=1", "Age", "")
 		closed := l.closed()
 		newest := closed[len(closed)-1]
-		for _, uri := range []string{newest.uri, newest.init, newest.parts[0]["URI"]} {
-			s.wantHeader(uri, s.get(theatre+uri), 200, cache, media, "Content-Type", "video/mp4")
+		for uri, kept := range map[string]string{newest.uri: media, newest.init: media, newest.parts[0]["URI"]: part} {
+			s.wantHeader(uri, s.get(theatre+uri), 200, cache, kept, "Content-Type", "video/mp4")
 		}
 		l, _ = s.list("")
-		s.wantHeader("the hinted part", s.get(theatre+l.hint()), 200, cache, media)
+		s.wantHeader("the hinted part", s.get(theatre+l.hint()), 200, cache, part)
 		for _, path := range []string{theatre + "0000ffff/7.m4s", "/nothing/index.m3u8", "/theatre/other/live.m3u8", liveList + "?_HLS_part=1"} {
 			a := s.get(path)
 			s.wantHeader(path, a, a.status, cache, "public, max-age=2")

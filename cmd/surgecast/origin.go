@@ -154,16 +154,15 @@ func (o *originNode) newPublic(redirect func() string) http.Handler {
 	pool.HandleFunc("GET "+ownStatusPath, o.serveOwnStatus)
 
 	config := relay.ServerConfig{
-		Store:       o.store,
-		Credential:  o.credential,
-		Load:        o.load,
-		Logger:      o.log,
-		MediaMaxAge: time.Duration(o.config.Window),
-		Ready:       o.ready,
-		Alive:       o.alive,
-		Pool:        pool,
-		Player:      player.Handler(),
-		NodesOnly:   o.config.ServeViewers == ServeNever,
+		Store:      o.store,
+		Credential: o.credential,
+		Load:       o.load,
+		Logger:     o.log,
+		Ready:      o.ready,
+		Alive:      o.alive,
+		Pool:       pool,
+		Player:     player.Handler(),
+		NodesOnly:  o.config.ServeViewers == ServeNever,
 	}
 	if o.config.ServeViewers != ServeAlways {
 		config.Redirect = redirect
