@@ -46,15 +46,16 @@ type h2Conn struct {
 	atRest  bool  // between two frames, with nothing read of the next
 	wholeBy int64 // the tick by which the frame that has begun has to be whole; 0: not set yet
 
-	mu       sync.Mutex
-	room     sync.Cond // on mu: something was written, or the connection has ended
-	streams  map[uint32]*h2Stream
-	newest   uint32 // the highest stream of the viewer's
-	handlers int    // that run
-	parked   bool   // the reader waits for a frame
-	resting  bool   // and nothing else goes on
-	leaving  bool   // GOAWAY was said: nothing new
-	ended    error  // why it is over
+	mu           sync.Mutex
+	room         sync.Cond // on mu: something was written, or the connection has ended
+	streams      map[uint32]*h2Stream
+	newest       uint32 // the highest stream of the viewer's
+	handlers     int    // that run for viewers
+	nodeHandlers int    // and for other nodes
+	parked       bool   // the reader waits for a frame
+	resting      bool   // and nothing else goes on
+	leaving      bool   // GOAWAY was said: nothing new
+	ended        error  // why it is over
 
 	out       *[]byte     // frames that leave next; nil when there are none
 	shrunk    bool        // the next header block says that the dynamic table is empty

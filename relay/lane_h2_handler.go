@@ -16,7 +16,8 @@ import (
 
 // Of what no lane answers.
 const (
-	h2Handlers     = 100      // that run on a connection, also for streams that are gone; one more is refused
+	h2Handlers     = 100 // that run on a connection, also for streams that are gone; one more is refused
+	h2NodeHandlers = h2Streams
 	h2HandlerBytes = 32 << 10 // of a body before it leaves
 )
 
@@ -24,6 +25,11 @@ var errH2Gone = errors.New("the viewer is gone")
 
 // handle lets the server answer a request as it does through net/http. A body
 // of the request is dropped: nothing here takes one.
+//
+// Each of another node's requests takes a handler, and most are held: a list
+// and a part for each rendition. They are counted by themselves, so that
+// viewers who share a proxy's connection with a node can't keep it waiting.
+// Without a proxy between, our own nodes ask by HTTP/1.1.
 func (c *h2Conn) handle(id uint32, ended bool) error {
 	ctx, cancel := context.WithCancel(c.lane.holds.ctx)
 	r := c.head.request(ctx)
@@ -33,14 +39,18 @@ func (c *h2Conn) handle(id uint32, ended bool) error {
 	}
 	r.RemoteAddr = c.conn.RemoteAddr().String()
 	s := &h2Stream{conn: c, id: id, open: !ended, cancel: cancel, drained: make(chan struct{}, 1)}
+	running, most := &c.handlers, h2Handlers
+	if c.lane.server.fromNode(r) {
+		running, most = &c.nodeHandlers, h2NodeHandlers
+	}
 	c.mu.Lock()
-	if c.handlers >= h2Handlers {
+	if *running >= most {
 		c.appendReset(id, http2.ErrCodeRefusedStream)
 		c.mu.Unlock()
 		cancel()
 		return c.budget.spend(h2CostRefused)
 	}
-	c.handlers++
+	*running++
 	s.window = c.initial
 	c.streams[id] = s
 	c.mu.Unlock()
@@ -48,7 +58,7 @@ func (c *h2Conn) handle(id uint32, ended bool) error {
 		c.serveStream(s, r)
 		cancel()
 		c.mu.Lock()
-		c.handlers--
+		*running--
 		c.mu.Unlock()
 	})
 	return nil

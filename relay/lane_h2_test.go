@@ -157,9 +157,9 @@ func newH2Raw(c *h2Raw) *h2Raw {
 }
 
 // get begins a GET.
-func (c *h2Raw) get(id uint32, path string) error {
+func (c *h2Raw) get(id uint32, path string, fields ...[2]string) error {
 	c.block.Reset()
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", path}} {
+	for _, f := range append([][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", path}}, fields...) {
 		_ = c.coder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
@@ -226,6 +226,45 @@ func TestH2FloodsEndTheConnection(t *testing.T) {
 				t.Errorf("%v, %v", code, err)
 			}
 		})
+	}
+}
+
+// Behind a proxy, viewers and nodes share a connection. As many requests of
+// viewers as may be held by handlers do not keep a node waiting, however many
+// lists and parts it waits for itself.
+func TestH2NodesFindRoomBesideViewers(t *testing.T) {
+	_, f, addr := laneOf(t)
+	c := dialH2(t, addr)
+	_ = c.WriteWindowUpdate(0, 1<<20)
+	const held = "/theatre/main/live.m3u8?_HLS_msn=1017&_HLS_part=2"
+	r := httptest.NewRequest("GET", "/", nil)
+	NewCredential([]byte("secret")).Authorize(r)
+	viewer, node := [2]string{"authorization", "Basic eDp5"}, [2]string{"authorization", r.Header.Get("Authorization")}
+	id := uint32(1)
+	next := func(path string, who [2]string) string {
+		_ = c.get(id, path, who)
+		id += 2
+		return fmt.Sprintf("%d ", id-2)
+	}
+	for range h2Handlers {
+		next(held, viewer)
+	}
+	refused := next(held, viewer) + "reset REFUSED_STREAM"
+	if got := c.h2Said(t, refused); got != refused+"\n" {
+		t.Errorf("one viewer too many: %q", got)
+	}
+	for range h2Streams - h2Handlers - 1 {
+		next(held, node)
+	}
+	list := next("/theatre/main/live.m3u8", node) + "body"
+	if got := c.h2Said(t, list); !strings.HasSuffix(got, list+"\n") || strings.Contains(got, "reset") {
+		t.Errorf("a node's request beside them: %q", got)
+	}
+	f.part()
+	for n := 0; n < h2Streams-1; n++ {
+		if got := c.h2Said(t, "body"); !strings.Contains(got, "body") {
+			t.Fatalf("of %d who waited %d are answered: %q", h2Streams-1, n, got)
+		}
 	}
 }
 
