@@ -320,7 +320,8 @@ func (d *demo) pool(ctx context.Context) (*poolStatus, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return askFirst(ctx, d.Dir, found)
+	var status poolStatus
+	return &status, askFirst(ctx, d.Dir, found, statusRequest, &status)
 }
 
 // reportChanges prints how the pool differs from known, and makes it known.

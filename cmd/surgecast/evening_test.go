@@ -333,7 +333,7 @@ func (e *evening) testRedirect(t *testing.T) {
 
 func (e *evening) testStatus(t *testing.T) {
 	var out bytes.Buffer
-	if err := (&statusCmd{Dir: e.dir}).Run(t.Context(), &out); err != nil {
+	if err := (&statusCmd{apiFlags: apiFlags{Dir: e.dir}}).Run(t.Context(), &out); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 3 {

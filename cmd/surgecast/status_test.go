@@ -76,7 +76,7 @@ func TestStatusFindsANodeThatLives(t *testing.T) {
 	startAPI(t, filepath.Join(dir, "state", "127.0.0.2"))
 	for _, named := range []string{dir, filepath.Join(dir, "state"), filepath.Join(dir, "state", "127.0.0.2")} {
 		var out bytes.Buffer
-		if err := (&statusCmd{Dir: named}).Run(t.Context(), &out); err != nil {
+		if err := (&statusCmd{apiFlags: apiFlags{Dir: named}}).Run(t.Context(), &out); err != nil {
 			t.Errorf("%s: %v", named, err)
 		}
 		if !strings.Contains(out.String(), "* aaaaaaaa  origin") {
@@ -92,7 +92,7 @@ func TestStatusByURL(t *testing.T) {
 	writeFile(t, bare, api.Token+"\n", 0o600)
 	for _, key := range []string{bare, filepath.Join(dir, apiFileName)} {
 		var out bytes.Buffer
-		if err := (&statusCmd{Node: api.URL, KeyFile: key, JSON: true}).Run(t.Context(), &out); err != nil {
+		if err := (&statusCmd{apiFlags: apiFlags{Node: api.URL, KeyFile: key}, JSON: true}).Run(t.Context(), &out); err != nil {
 			t.Fatal(err)
 		}
 		var got poolStatus
@@ -113,11 +113,11 @@ func TestStatusErrors(t *testing.T) {
 		command statusCmd
 		want    string
 	}{
-		{"nobody there", statusCmd{Dir: empty}, "no node is running that keeps its data in " + empty + " (no api.json in it): start one, or name its folder with --dir"},
-		{"no folder", statusCmd{Dir: dir + "/x"}, "there is no folder " + dir + "/x: --dir names a node's data folder or one above it"},
-		{"no key", statusCmd{Node: api.URL}, "--node needs --key-file: a copy of the api.json in that node's data folder"},
-		{"wrong key", statusCmd{Node: api.URL, KeyFile: wrong}, api.URL + " does not take this key: it is made anew at each start of the node, copy its api.json again"},
-		{"no such key file", statusCmd{Node: api.URL, KeyFile: dir + "/x"}, "--key-file: open " + dir + "/x: no such file or directory"},
+		{"nobody there", statusCmd{apiFlags: apiFlags{Dir: empty}}, "no node is running that keeps its data in " + empty + " (no api.json in it): start one, or name its folder with --dir"},
+		{"no folder", statusCmd{apiFlags: apiFlags{Dir: dir + "/x"}}, "there is no folder " + dir + "/x: --dir names a node's data folder or one above it"},
+		{"no key", statusCmd{apiFlags: apiFlags{Node: api.URL}}, "--node needs --key-file: a copy of the api.json in that node's data folder"},
+		{"wrong key", statusCmd{apiFlags: apiFlags{Node: api.URL, KeyFile: wrong}}, api.URL + " does not take this key: it is made anew at each start of the node, copy its api.json again"},
+		{"no such key file", statusCmd{apiFlags: apiFlags{Node: api.URL, KeyFile: dir + "/x"}}, "--key-file: open " + dir + "/x: no such file or directory"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.command.Run(t.Context(), &bytes.Buffer{})
