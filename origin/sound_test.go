@@ -152,6 +152,11 @@ func TestMarks(t *testing.T) {
 				t.Errorf("twice: %v", err)
 			}
 		}
+		if d, err := relay.NewDateRange("past", time.Now().Add(-time.Minute), 5*time.Second, ""); err != nil {
+			t.Fatal(err)
+		} else if err := s.Mark("theatre", d); !errors.Is(err, origin.ErrDateRange) {
+			t.Errorf("before the list: %v", err)
+		}
 		in.play(p, source, 10*time.Second, nil)
 		for name, r := range in.renditions {
 			if n := len(r.last.Playlist.DateRanges); n != 2 {

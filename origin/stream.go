@@ -30,7 +30,8 @@ var (
 	ErrReplaced = errors.New("replaced by a newer publisher")
 	// ErrEnded: the stream was ended for good, until the origin starts again.
 	ErrEnded = errors.New("the stream has ended; restart the origin to begin it anew")
-	// ErrDateRange: its id was used before, or the list has too many.
+	// ErrDateRange: its id was used before, it lies before the list, or that has
+	// too many.
 	ErrDateRange = errors.New("date range refused")
 	// ErrClosed: the publication was closed, or the origin is shutting down.
 	ErrClosed = errors.New("closed")
@@ -297,6 +298,9 @@ func (s *stream) mark(d relay.DateRange) error {
 	if s.marks[d.ID] || len(s.marks) >= maxMarks {
 		return fmt.Errorf("%w: %q was used before, or the stream has had %d", ErrDateRange, d.ID, maxMarks)
 	}
+	if begin := s.timeline.begin(); !d.End.IsZero() && d.End.Before(begin) {
+		return fmt.Errorf("%w: it ends before the live list begins, at %s", ErrDateRange, begin.Format(time.RFC3339))
+	}
 	for _, t := range s.timelines() {
 		if err := t.mark(d); err != nil {
 			return err
@@ -306,6 +310,7 @@ func (s *stream) mark(d relay.DateRange) error {
 		s.marks = map[string]bool{}
 	}
 	s.marks[d.ID] = true
+	s.logger.Info("marked", "id", d.ID)
 	return nil
 }
 

@@ -239,12 +239,17 @@ func publishAll(news, all []*timeline) error {
 	return nil
 }
 
+// begin is the date at which the list begins; zero before the first segment.
+func (t *timeline) begin() time.Time {
+	if len(t.list.Segments) == 0 {
+		return time.Time{}
+	}
+	return t.list.Segments[0].ProgramDateTime
+}
+
 // dropOldRanges takes the date ranges that lie wholly before the list.
 func (t *timeline) dropOldRanges() {
-	if len(t.list.Segments) == 0 {
-		return
-	}
-	begin := t.list.Segments[0].ProgramDateTime
+	begin := t.begin()
 	t.list.DateRanges = slices.DeleteFunc(t.list.DateRanges, func(d relay.DateRange) bool {
 		return !d.End.IsZero() && d.End.Before(begin)
 	})

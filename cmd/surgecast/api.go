@@ -17,6 +17,7 @@ type apiConfig struct {
 	Token   string
 	Status  func(ctx context.Context) *poolStatus
 	Metrics http.Handler
+	Streams streamControl // nil on a relay
 }
 
 // newAPIToken makes the key of a private API, anew at each start.
@@ -31,6 +32,12 @@ func newAPI(c apiConfig) http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /status", c.status)
 	routes.Handle("GET /metrics", c.Metrics)
+	if c.Streams != nil {
+		routes.HandleFunc("POST /streams/{stream}/end", c.endStream)
+		routes.HandleFunc("POST /streams/{stream}/marks", c.markStream)
+	} else {
+		routes.HandleFunc("POST /streams/", elsewhere)
+	}
 	routes.HandleFunc("GET /debug/pprof/", pprof.Index)
 	routes.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	routes.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -64,10 +71,18 @@ func (c apiConfig) status(w http.ResponseWriter, r *http.Request) {
 // writeBound is how long a small answer may take to leave.
 const writeBound = 5 * time.Second
 
-func writeJSON(w http.ResponseWriter, value any) {
+// refuse says why not, as an apiRefusal.
+func refuse(w http.ResponseWriter, status int, text string) {
+	writeStatus(w, status, apiRefusal{Text: text})
+}
+
+func writeJSON(w http.ResponseWriter, value any) { writeStatus(w, http.StatusOK, value) }
+
+func writeStatus(w http.ResponseWriter, status int, value any) {
 	// A recorder in a test has no deadline to set; every server has.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeBound))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(value) // the asker has gone: nobody is left to tell
 }

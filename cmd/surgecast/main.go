@@ -34,6 +34,8 @@ type commands struct {
 	Relay  relayCmd  `cmd:"" group:"run" help:"Fetch what the origin packages and serve viewers."`
 
 	Status  statusCmd  `cmd:"" group:"watch" help:"Show the nodes of the pool, their state and load."`
+	Mark    markCmd    `cmd:"" group:"watch" help:"Mark a moment or a time in a stream's lists."`
+	End     endCmd     `cmd:"" group:"watch" help:"End a stream for good."`
 	Version versionCmd `cmd:"" group:"watch" help:"Show what this binary is."`
 }
 
@@ -69,8 +71,7 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "surgecast: %v (see \"surgecast --help\")\n", err)
 		return exitUsage
 	}
-	command.BindTo(ctx, (*context.Context)(nil))
-	command.BindTo(os.Stdout, (*io.Writer)(nil))
+	bind(ctx, command, os.Stdout)
 	if err := command.Run(); err != nil {
 		fmt.Fprintf(os.Stderr, "surgecast: %v\n", err)
 		if configuration := (*configError)(nil); errors.As(err, &configuration) {
@@ -79,6 +80,12 @@ func run(args []string) int {
 		return exitFailed
 	}
 	return 0
+}
+
+// bind gives a command what its Run takes.
+func bind(ctx context.Context, command *kong.Context, out io.Writer) {
+	command.BindTo(ctx, (*context.Context)(nil))
+	command.BindTo(out, (*io.Writer)(nil))
 }
 
 func newParser(out, errors io.Writer) (*kong.Kong, error) {

@@ -42,6 +42,8 @@ type node struct {
 	cluster *cluster.Node
 	token   string // of the private API
 
+	streams streamControl // nil on a relay
+
 	mu        sync.Mutex
 	announced cluster.State // what the pool was told last
 }
@@ -163,7 +165,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure ht
 	if n.api == nil {
 		return nil
 	}
-	private := newAPI(apiConfig{Token: n.token, Status: n.poolStatus, Metrics: n.metrics()})
+	private := newAPI(apiConfig{Token: n.token, Status: n.poolStatus, Metrics: n.metrics(), Streams: n.streams})
 	group.Go(func() error { return relay.Serve(ctx, n.api, relay.NewHTTPServer(private, n.log)) })
 	return n.folder.WriteAPI(apiFile{URL: "http://" + n.api.Addr().String(), Token: n.token, PID: os.Getpid()})
 }

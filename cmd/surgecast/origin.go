@@ -89,6 +89,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open origin: %w", err)
 	}
+	o.node.streams = o.origin
 	if o.dvr, err = relay.OpenDVR(o.dvrConfig()); err != nil {
 		return err
 	}
