@@ -46,6 +46,7 @@ var benchmarks = []benchmark{
 // subcommands are the loads, by name.
 var subcommands = map[string]func(ctx context.Context, arguments []string) error{
 	"added":  addedCommand,
+	"bare":   bareCommand,
 	"hammer": hammer,
 	"held":   heldCommand,
 	"swarm":  swarmCommand,

@@ -25,8 +25,18 @@ func blocked(ctx context.Context, s *session) ([]figure, error) {
 		return nil, err
 	}
 	figures, err := p.hold(ctx)
-	return append(figures, equal), err
+	if err != nil {
+		return nil, err
+	}
+	bare, err := p.holdBare(ctx)
+	return append(figures, equal, figure{
+		name: fmt.Sprintf("the same by a bare loop, %d held", blockedViewers), ours: bare, unit: "µs", goal: noGoal,
+		note: "what this machine asks of any Go server",
+	}), err
 }
+
+// heldList is the list that is waited for.
+const heldList = "/theatre/main/live.m3u8"
 
 // relayState is what the relay uses at one moment.
 type relayState struct {
@@ -57,32 +67,40 @@ func (p *pool) hold(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := startChild(ctx, loadCore, "held", "-viewers", strconv.Itoa(blockedViewers),
-		"-rounds", strconv.Itoa(blockedRounds), "-url", relayURL+"/theatre/main/live.m3u8")
-	if err != nil {
-		return nil, err
-	}
-	h := &holding{pool: p, idle: idle, before: before}
-	if err := h.follow(ctx, c); err != nil {
-		c.kill()
+	h := &holding{look: p.look, idle: idle, before: before}
+	if err := h.run(ctx, relayURL+heldList); err != nil {
 		return nil, err
 	}
 	left, err := p.goroutinesAfter(ctx, before.goroutines)
 	if err != nil {
 		return nil, err
 	}
-	return h.figures(left), c.wait()
+	return h.figures(left), nil
 }
 
 // holding is the measurement of held viewers under way.
 type holding struct {
-	pool   *pool
+	look   func(ctx context.Context) (relayState, error)
 	idle   float64
 	before relayState
 
 	memory, cost, wake, spread sample
 	lists                      int
 	busiest                    float64
+}
+
+// run lets the load hold its requests at a URL.
+func (h *holding) run(ctx context.Context, url string) error {
+	c, err := startChild(ctx, loadCore, "held", "-viewers", strconv.Itoa(blockedViewers),
+		"-rounds", strconv.Itoa(blockedRounds), "-url", url)
+	if err != nil {
+		return err
+	}
+	if err := h.follow(ctx, c); err != nil {
+		c.kill()
+		return err
+	}
+	return c.wait()
 }
 
 // follow measures at each event of the load, to its end.
@@ -93,7 +111,7 @@ func (h *holding) follow(ctx context.Context, c *child) error {
 		if err := c.next(&event); err != nil {
 			return err
 		}
-		now, err := h.pool.look(ctx)
+		now, err := h.look(ctx)
 		if err != nil {
 			return err
 		}
@@ -160,7 +178,7 @@ func (p *pool) goroutinesAfter(ctx context.Context, before float64) (figure, err
 // requests: for each version of the list once, and for its part once.
 func (p *pool) equalRequests(ctx context.Context) (figure, error) {
 	c, err := startChild(ctx, loadCore, "held", "-viewers", strconv.Itoa(equalViewers),
-		"-rounds", strconv.Itoa(blockedRounds+1), "-url", relayURL+"/theatre/main/live.m3u8")
+		"-rounds", strconv.Itoa(blockedRounds+1), "-url", relayURL+heldList)
 	if err != nil {
 		return figure{}, err
 	}
