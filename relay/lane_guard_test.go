@@ -1,10 +1,14 @@
 package relay
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // pass lets seconds pass on the lane's clock.
@@ -53,3 +57,36 @@ func TestSlowOnesAreClosed(t *testing.T) {
 		})
 	}
 }
+
+// A flood that was told to go is not read to its end.
+func TestLingeringHasABound(t *testing.T) {
+	for name, flood := range map[string]string{
+		"HTTP/1.1": "GET /theatre/main/live.m3u8 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"HTTP/2":   http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x01\x00\x00\x00\x00\x00\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := edge(t, nil)
+			ours, theirs := net.Pipe() // it holds nothing: what was written was read
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			l := newLane(h.(*server), ctx, ours.LocalAddr())
+			l.wait.Go(func() { l.start(halfPipe{ours}) })
+			defer l.wait.Wait()
+			defer theirs.Close()
+			l.wait.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
+			_, err := io.WriteString(theirs, flood)
+			taken := 0
+			for n := 0; err == nil && taken <= 2*lingerBytes; taken += n {
+				n, err = theirs.Write(make([]byte, 1000))
+			}
+			if err == nil || taken < lingerBytes/2 {
+				t.Errorf("%d bytes were taken, then %v", taken, err)
+			}
+		})
+	}
+}
+
+// halfPipe is a pipe that can be ended on one side, as a socket can.
+type halfPipe struct{ net.Conn }
+
+func (halfPipe) CloseWrite() error { return nil }

@@ -81,7 +81,7 @@ func (c *h2Conn) linger() {
 		conn = below.NetConn()
 	}
 	buffer := make([]byte, 4<<10)
-	for n := 0; n < h2LingerBytes; {
+	for n := 0; n < lingerBytes; {
 		read, err := conn.Read(buffer)
 		if err != nil {
 			return
@@ -89,6 +89,3 @@ func (c *h2Conn) linger() {
 		n += read
 	}
 }
-
-// h2LingerBytes is how much of a flood is dropped after GOAWAY.
-const h2LingerBytes = 4 << 20
