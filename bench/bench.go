@@ -41,11 +41,13 @@ var benchmarks = []benchmark{
 	{"latency", latency},
 	{"viewers-500", watchHundreds},
 	{"viewers-2000", watchThousands},
+	{"attacks", attacks},
 }
 
 // subcommands are the loads, by name.
 var subcommands = map[string]func(ctx context.Context, arguments []string) error{
 	"added":  addedCommand,
+	"attack": attackCommand,
 	"bare":   bareCommand,
 	"hammer": hammer,
 	"held":   heldCommand,

@@ -26,6 +26,10 @@ const (
 	largeClip clip = "-f lavfi -i testsrc2=s=640x360:r=30,noise=alls=60:allf=t" +
 		" -frames:v 360 -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 60 -keyint_min 60 -sc_threshold 0" +
 		" -b:v 5150k -minrate 5150k -maxrate 5150k -bufsize 600k"
+	// hugeClip has segments of 2 s and more than 4 MiB.
+	hugeClip clip = "-f lavfi -i testsrc2=s=640x360:r=30,noise=alls=80:allf=t" +
+		" -frames:v 120 -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 60 -keyint_min 60 -sc_threshold 0" +
+		" -b:v 17800k -minrate 17800k -maxrate 17800k -bufsize 2000k"
 )
 
 // make encodes the clip into dir, or takes what is there.

@@ -46,9 +46,6 @@ func TestParseProcess(t *testing.T) {
 	if d, err := parseSchedstat("1234567 89 10\n"); err != nil || d != 1234567*time.Nanosecond {
 		t.Errorf("got %v, %v", d, err)
 	}
-	if n, err := parseResident("Name:\tx\nVmRSS:\t   2048 kB\n"); err != nil || n != 2<<20 {
-		t.Errorf("got %d, %v", n, err)
-	}
 	if v, err := parseMetric("# HELP go_goroutines x\ngo_goroutines 55\n", "go_goroutines"); err != nil || v != 55 {
 		t.Errorf("got %v, %v", v, err)
 	}

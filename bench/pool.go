@@ -169,7 +169,7 @@ func (p *pool) awaitWindow(ctx context.Context, spec poolSpec) error {
 			}
 		}
 	}
-	return pause(ctx, min(spec.window+2*time.Second, 20*time.Second))
+	return pause(ctx, min(spec.window+2*time.Second, 15*time.Second))
 }
 
 // relays that were started.

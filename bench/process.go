@@ -123,28 +123,3 @@ func parseSchedstat(text string) (time.Duration, error) {
 	}
 	return time.Duration(n), nil
 }
-
-// residentBytes is the memory of a process that is in RAM.
-func residentBytes(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	return parseResident(string(text))
-}
-
-// parseResident finds VmRSS, which is in kB.
-func parseResident(status string) (int64, error) {
-	for line := range strings.Lines(status) {
-		value, ok := strings.CutPrefix(line, "VmRSS:")
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read VmRSS: %w", err)
-		}
-		return n << 10, nil
-	}
-	return 0, errors.New("no VmRSS in the status of the process")
-}

@@ -25,6 +25,7 @@ type swarm struct {
 	target target
 	over   protocol
 	tally  *tally
+	out    io.Writer         // what is measured goes there
 	lists  map[string]*media // by ETag, those that came last
 	order  []string          // of lists, oldest first
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"time"
 )
@@ -19,6 +21,7 @@ func swarmCommand(ctx context.Context, arguments []string) error {
 	lasting := flags.Duration("for", 30*time.Second, "how long to measure, once all have joined")
 	ramp := flags.Duration("ramp", 5*time.Second, "the time in which they join")
 	http2 := flags.Bool("h2", false, "HTTP/2, with https")
+	laps := flags.Bool("laps", false, "measure from line to line of the standard input, to its end, instead of once")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -29,20 +32,26 @@ func swarmCommand(ctx context.Context, arguments []string) error {
 	if *http2 && !target.secure {
 		return errors.New("-h2 needs an https URL")
 	}
-	s := &swarm{target: target, over: plain, tally: newTally(), lists: map[string]*media{}}
+	s := &swarm{target: target, over: plain, tally: newTally(), out: os.Stdout, lists: map[string]*media{}}
 	if target.secure {
 		s.over = secured
 	}
 	if *http2 {
 		s.over = h2
 	}
-	return s.run(ctx, *viewers, *ramp, *lasting)
+	var lines <-chan struct{}
+	if *laps {
+		lines = linesOf(os.Stdin)
+	}
+	return s.run(ctx, *viewers, *ramp, *lasting, lines)
 }
 
 // settleTime lies between the last viewer's joining and the measuring.
 const settleTime = 3 * time.Second
 
-func (s *swarm) run(ctx context.Context, viewers int, ramp, lasting time.Duration) (err error) {
+// run lets the viewers join and, when they have, measures for a time; with laps
+// from one of them to the next instead, until no more come.
+func (s *swarm) run(ctx context.Context, viewers int, ramp, lasting time.Duration, laps <-chan struct{}) (err error) {
 	if s.loop, err = newLoop(s.target.address.String(), browserFields); err != nil {
 		return err
 	}
@@ -51,22 +60,60 @@ func (s *swarm) run(ctx context.Context, viewers int, ramp, lasting time.Duratio
 		v := &viewer{swarm: s, n: n}
 		s.loop.after(ramp*time.Duration(n)/time.Duration(viewers), v.join)
 	}
-	var began time.Time
-	var cpu time.Duration
+	var current lap
+	ended := false
 	s.loop.after(ramp+settleTime, func() {
 		s.tally.measure()
-		began, cpu = time.Now(), ownCPU()
-		fmt.Println(`{"Event":"measuring"}`)
+		current = s.lap(viewers)
+		fmt.Fprintln(s.out, `{"Event":"measuring"}`)
+		if laps == nil {
+			s.loop.after(lasting, func() { current.end(); ended = true })
+		}
 	})
-	ended := false
-	s.loop.after(ramp+settleTime+lasting, func() { ended = true })
-	if err := s.serve(ctx, func() bool { return ended }); err != nil {
-		return err
+	err = s.serve(ctx, func() bool {
+		select {
+		case _, more := <-laps:
+			if ended = !more; more {
+				current.end()
+				*s.tally = *newTally()
+				current = s.lap(viewers)
+			}
+		default:
+		}
+		return ended
+	})
+	if err == nil && !ended {
+		err = context.Cause(ctx)
 	}
-	if !ended {
-		return context.Cause(ctx)
-	}
-	return json.NewEncoder(os.Stdout).Encode(s.tally.result(viewers, time.Since(began), ownCPU()-cpu))
+	return err
+}
+
+// linesOf says when a line comes, and is closed at the end.
+func linesOf(in io.Reader) <-chan struct{} {
+	lines := make(chan struct{})
+	go func() { // ends with in, or with this process
+		defer close(lines)
+		for scanner := bufio.NewScanner(in); scanner.Scan(); {
+			lines <- struct{}{}
+		}
+	}()
+	return lines
+}
+
+// lap is a time that is measured.
+type lap struct {
+	swarm   *swarm
+	viewers int
+	began   time.Time
+	cpu     time.Duration
+}
+
+func (s *swarm) lap(viewers int) lap { return lap{s, viewers, time.Now(), ownCPU()} }
+
+// end prints what was measured.
+func (l lap) end() {
+	result := l.swarm.tally.result(l.viewers, time.Since(l.began), ownCPU()-l.cpu)
+	_ = json.NewEncoder(l.swarm.out).Encode(result) // who reads it sees that it is missing
 }
 
 // serve runs the loop.

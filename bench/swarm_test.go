@@ -2,7 +2,9 @@ package main
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -130,4 +132,41 @@ func runSwarm(t *testing.T, server *httptest.Server, over protocol) *tally {
 		v.parts.close()
 	}
 	return s.tally
+}
+
+// A swarm in laps tells of each only what was in it.
+func TestSwarmInLaps(t *testing.T) {
+	s := &stream{began: time.Now().Add(-2 * time.Second), asked: map[string]int{}}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	address := netip.MustParseAddrPort(server.Listener.Addr().String())
+	out, in := io.Pipe()
+	w := &swarm{target: target{false, address, "/t/index.m3u8"}, over: plain, tally: newTally(), out: in, lists: map[string]*media{}}
+	laps := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.run(t.Context(), 2, 0, 0, laps)
+		in.Close()
+	}()
+	lines := json.NewDecoder(out)
+	var event struct{ Event string }
+	if err := lines.Decode(&event); err != nil || event.Event != "measuring" {
+		t.Fatalf("%q, %v", event.Event, err)
+	}
+	for n := range 2 {
+		time.Sleep(10 * streamPart) // what is measured is time
+		laps <- struct{}{}
+		var r swarmResult
+		if err := lines.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		joined := 2 - 2*n // those of before count in the first
+		if r.Joined != joined || r.Requests < 20 || r.Requests > 60 || r.Answer.P50 <= 0 || r.Receipt.P50 < milliseconds(streamPart) || r.Seconds < 0.4 {
+			t.Errorf("lap %d: %+v", n, r)
+		}
+	}
+	close(laps)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

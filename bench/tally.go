@@ -18,6 +18,7 @@ type tally struct {
 	join    times // from the first request to the first picture
 	latency times // between a date and its being shown, at each part
 	receipt times // from a part's date to its last byte
+	answers times // from a part's request to its last byte
 	parts   arrivals
 	lists   arrivals
 }
@@ -30,7 +31,7 @@ func newTally() *tally {
 // is not in it; stalls, faults and joins count from the first moment.
 func (t *tally) measure() {
 	t.requests, t.bytes = 0, 0
-	t.latency, t.receipt, t.parts, t.lists = nil, nil, arrivals{}, arrivals{}
+	t.latency, t.receipt, t.answers, t.parts, t.lists = nil, nil, nil, arrivals{}, arrivals{}
 }
 
 func (t *tally) request(a *answer) {
@@ -104,6 +105,7 @@ type swarmResult struct {
 	Join           spread
 	Latency        spread
 	Receipt        spread // from a part's start to its last byte
+	Answer         spread // from a part's request to its last byte
 	PartSpread     spread // first to last viewer
 	ListSpread     spread
 	Busy           float64 // share of a core that this process used
@@ -123,7 +125,7 @@ func (t *tally) result(viewers int, lasted, cpu time.Duration) swarmResult {
 		Viewers: viewers, Seconds: lasted.Seconds(), Requests: t.requests, Bytes: t.bytes,
 		Stalls: t.stalls, StalledSeconds: t.stalled.Seconds(), Stale: t.stale, Skipped: t.skipped,
 		Faults: t.faults, Joined: len(t.join), Join: t.join.spread(), Latency: t.latency.spread(),
-		Receipt: t.receipt.spread(), PartSpread: t.parts.spreads(viewers).spread(), ListSpread: t.lists.spreads(viewers).spread(),
+		Receipt: t.receipt.spread(), Answer: t.answers.spread(), PartSpread: t.parts.spreads(viewers).spread(), ListSpread: t.lists.spreads(viewers).spread(),
 		Busy: float64(cpu) / float64(lasted),
 	}
 }

@@ -23,6 +23,7 @@ type viewer struct {
 	next    position // the part to load
 	init    string   // the one that is loaded
 	loading bool
+	asked   time.Time // when the part was asked for
 	player  player
 }
 
@@ -137,6 +138,7 @@ func (v *viewer) advance() {
 		v.parts.get(resolve(v.list, part.init), nil, func(a *answer) { v.prepared(part.init, a) })
 		return
 	}
+	v.asked = time.Now()
 	v.parts.get(resolve(v.list, part.uri), nil, func(a *answer) { v.received(part, a) })
 }
 
@@ -158,6 +160,7 @@ func (v *viewer) received(part listedPart, a *answer) {
 		return
 	}
 	v.tally.request(a)
+	v.tally.answers.add(a.last.Sub(v.asked))
 	if !part.before(v.live) {
 		v.tally.parts.came(part.position, a.last)
 		v.tally.receipt.add(a.last.Sub(part.start))

@@ -129,7 +129,7 @@ func (w watched) figures(over protocol) []figure {
 }
 
 // troubles are what should all be zero.
-func (w watched) troubles() string {
+func (w swarmResult) troubles() string {
 	note := fmt.Sprintf("%.1f s stalled, %d parts skipped, %d stale lists", w.StalledSeconds, w.Skipped, w.Stale)
 	if fault := w.worstFault(); fault != "" {
 		note += ", faults: " + fault
