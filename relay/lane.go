@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -60,6 +61,7 @@ type lane struct {
 	clock   laneClock
 	holds   holds
 	files   memoryFiles
+	fast    atomic.Int64 // connections that are
 	foreign *handedListener
 	wait    sync.WaitGroup // all goroutines of connections and holds
 
@@ -132,8 +134,8 @@ func (l *lane) start(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
+	boundUnsent(conn, unsentBytes)
 	if secure, ok := conn.(*tls.Conn); ok {
-		boundUnsent(conn, unsentBytes)
 		if secure.Handshake() != nil {
 			l.close(c)
 			return
@@ -142,8 +144,6 @@ func (l *lane) start(conn net.Conn) {
 			l.wait.Go(func() { l.serveH2(c) })
 			return
 		}
-	} else {
-		boundUnsent(conn, unsentShared)
 	}
 	// A start, and a handshake above all, needs a deep stack; what follows little.
 	l.wait.Go(c.serve)

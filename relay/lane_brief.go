@@ -5,10 +5,15 @@ import (
 	"net"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
-// briefBytes is the most that is written in a brief call.
-const briefBytes = 16 << 10
+// What is moved in a brief call at the most: it is to take some microseconds.
+const (
+	briefBytes     = 16 << 10  // copied
+	briefFileBytes = 256 << 10 // of a memory file
+)
 
 // briefly makes one call of read or write for a few kB on a descriptor that does
 // not block. The scheduler is not told of it: telling costs a tenth of a list,
@@ -19,6 +24,26 @@ func briefly(call uintptr, fd int, b []byte) (int, error) {
 		return -1, errno
 	}
 	return int(n), nil
+}
+
+// brieflyMore sends some bytes behind which more will follow at once: the kernel
+// waits for these, and sends both in one packet.
+func brieflyMore(fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		unix.MSG_MORE|unix.MSG_NOSIGNAL, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
+
+// brieflyFile sends some bytes of a memory file.
+func brieflyFile(to, from int, offset *int64, n int) (int, error) {
+	sent, _, errno := syscall.RawSyscall6(syscall.SYS_SENDFILE, uintptr(to), uintptr(from), uintptr(unsafe.Pointer(offset)), uintptr(n), 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(sent), nil
 }
 
 // briefConn is a connection over a descriptor whose reads and short writes are

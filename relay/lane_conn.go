@@ -26,6 +26,7 @@ type laneConn struct {
 
 	// Of bare connections:
 	heard bool // a request
+	fast  bool // has unsentFast; of the reader
 	fd    int  // valid during a turn
 }
 
@@ -52,7 +53,9 @@ var (
 // takes it over.
 func (c *laneConn) serve() {
 	c.rest(headPatience)
-	switch err := c.listen(); {
+	err := c.listen()
+	c.slow()
+	switch {
 	case errors.Is(err, errForeign) && c.beginsH2():
 		c.lane.serveH2(c)
 	case errors.Is(err, errForeign), errors.Is(err, io.ErrShortBuffer):
@@ -221,7 +224,12 @@ func (c *laneConn) reply(p *prepared, head bool) error {
 		front = front[max(n, 0):]
 	}
 	c.begin(patience(len(p.body)))
-	return c.push(p, front, body)
+	began := time.Now()
+	err := c.push(p, front, body)
+	if err == nil && len(body) >= fileLeast {
+		c.pace(len(body), time.Since(began))
+	}
+	return err
 }
 
 // send writes an answer, blocking until the viewer has taken it.

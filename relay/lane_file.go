@@ -106,4 +106,13 @@ func (m *memoryFiles) create(size int) *memoryFile {
 	return f
 }
 
+// send makes one call of sendfile for n bytes of the body, from an offset.
+func (b *fileBody) send(to, offset, n int) (int, error) {
+	at := int64(b.at + offset)
+	if n <= briefFileBytes {
+		return brieflyFile(to, b.file.fd, &at, n)
+	}
+	return syscall.Sendfile(to, b.file.fd, &at, n)
+}
+
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -86,7 +86,6 @@ func (c *laneConn) beginsH2() bool {
 // serveH2 serves a connection on which HTTP/2 was agreed, or is begun, until it
 // ends.
 func (l *lane) serveH2(base *laneConn) {
-	boundUnsent(base.Conn, unsentBytes)
 	c := newH2Conn(l, base)
 	stop := context.AfterFunc(l.holds.ctx, c.drain)
 	defer stop()

@@ -7,8 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // readBytes bounds the head of a request that a lane reads; a longer one is
@@ -185,14 +183,13 @@ func (w *socketWriter) some(fd int) (n int, err error) {
 	switch {
 	case len(w.head) > 0 && len(w.body) > 0:
 		// The kernel waits for what follows, and sends both in one packet.
-		n, err = unix.SendmsgN(fd, w.head, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+		n, err = brieflyMore(fd, w.head)
 		w.head = w.head[max(n, 0):]
 	case len(w.head) > 0:
 		n, err = briefly(syscall.SYS_WRITE, fd, w.head)
 		w.head = w.head[max(n, 0):]
 	case w.file != nil:
-		offset := int64(w.file.at + w.offset)
-		n, err = syscall.Sendfile(fd, w.file.file.fd, &offset, len(w.body))
+		n, err = w.file.send(fd, w.offset, len(w.body))
 		w.offset += max(n, 0)
 		w.body = w.body[max(n, 0):]
 	default:
@@ -208,35 +205,4 @@ func (s *socket) sendFile(head, body []byte, file *fileBody) (int, error) {
 	defer socketWriters.Put(w)
 	w.patient = true
 	return w.write(s.raw, head, body, file)
-}
-
-// What the kernel keeps of an answer to one who reads slowly, beyond what is on
-// its way; more is waited for.
-const (
-	// unsentBytes is for copies: sealed ones of TLS, and frames of HTTP/2, which
-	// what is more urgent must not wait behind.
-	unsentBytes = 256 << 10
-	// unsentShared is for bare sockets, where bodies are in memory files, of which
-	// the kernel has no copy. A segment that leaves in one call costs a fifth less
-	// than one that is waited for twice.
-	unsentShared = 2 << 20
-)
-
-// boundUnsent bounds what the kernel keeps for a connection.
-func boundUnsent(conn net.Conn, bytes int) {
-	below, ok := conn.(syscall.Conn)
-	for !ok {
-		over, wraps := conn.(interface{ NetConn() net.Conn })
-		if !wraps {
-			return
-		}
-		conn = over.NetConn()
-		below, ok = conn.(syscall.Conn)
-	}
-	if raw, err := below.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			// Without it a slow reader costs more; it is served all the same.
-			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
-		})
-	}
 }
