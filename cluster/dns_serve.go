@@ -27,10 +27,10 @@ const (
 
 // serveUDP answers packets until the socket is closed. Several may run on one
 // socket.
-func (d *DNS) serveUDP() {
+func (d *DNS) serveUDP(socket *net.UDPConn) {
 	buf := make([]byte, maxQueryBytes)
 	for {
-		n, from, err := d.udp.ReadFromUDPAddrPort(buf)
+		n, from, err := socket.ReadFromUDPAddrPort(buf)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -41,18 +41,18 @@ func (d *DNS) serveUDP() {
 		}
 		if answer := d.Respond(buf[:n], true); answer != nil {
 			// An answer that can't be sent is as one lost on the way.
-			_, _ = d.udp.WriteToUDPAddrPort(answer, from)
+			_, _ = socket.WriteToUDPAddrPort(answer, from)
 		}
 	}
 }
 
 // serveTCP accepts connections until the listener is closed, and waits for
 // those that are open.
-func (d *DNS) serveTCP() {
+func (d *DNS) serveTCP(listener net.Listener) {
 	var open sync.WaitGroup
 	defer open.Wait()
 	for {
-		conn, err := d.tcp.Accept()
+		conn, err := listener.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return

@@ -107,7 +107,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 	}
 	if o.config.DNS.Port != 0 {
 		o.dns, err = cluster.NewDNS(cluster.DNSConfig{
-			Listen:         o.at(o.config.DNS.Port),
+			Listen:         []string{o.at(o.config.DNS.Port)},
 			Zone:           o.config.Zone,
 			NS:             o.nameServers(),
 			View:           o.cluster.Members,
