@@ -37,6 +37,10 @@ type DNSConfig struct {
 	// TTL of the relays' addresses, whole seconds; 0 means 30 s. It is halved
 	// while a relay is missed.
 	TTL time.Duration
+	// RateLimit is how many answers a second of one kind go by UDP to one network
+	// (IPv4 /24, IPv6 /56); of more, half are sent to TCP and half are dropped.
+	// 0: no limit.
+	RateLimit int
 	// ID names this server to those who ask for it (NSID); "": no answer.
 	ID     string
 	Logger *slog.Logger // nil: silence
@@ -50,12 +54,13 @@ type NameServer struct {
 
 // DNS is an authoritative name server for the pool's zone.
 type DNS struct {
-	zone   *zone
-	roster *roster
-	id     string
-	log    *slog.Logger
-	conns  *connTable
-	listen []dnsListener
+	zone    *zone
+	roster  *roster
+	limiter *limiter // nil: no limit
+	id      string
+	log     *slog.Logger
+	conns   *connTable
+	listen  []dnsListener
 }
 
 // dnsListener is one address, by UDP and TCP.
@@ -84,6 +89,10 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 		log:    cfg.Logger,
 		conns:  newConnTable(),
 	}
+	var err error
+	if d.limiter, err = newLimiter(cfg.RateLimit); err != nil {
+		return nil, fmt.Errorf("dns: %w", err)
+	}
 	for _, address := range cfg.Listen {
 		if err := d.open(address); err != nil {
 			d.close()
@@ -93,7 +102,6 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 	if len(cfg.NS) == 0 {
 		cfg.NS = []NameServer{d.defaultNS()}
 	}
-	var err error
 	if d.zone, err = newZone(cfg.Zone, cfg.NS); err != nil {
 		d.close()
 		return nil, fmt.Errorf("dns: %w", err)

@@ -39,7 +39,7 @@ func (d *DNS) serveUDP(socket *net.UDPConn) {
 			time.Sleep(errorPause)
 			continue
 		}
-		if answer := d.Respond(buf[:n], true); answer != nil {
+		if answer := d.respond(buf[:n], from.Addr(), true); answer != nil {
 			// An answer that can't be sent is as one lost on the way.
 			_, _ = socket.WriteToUDPAddrPort(answer, from)
 		}

@@ -15,6 +15,11 @@ type DNSConfig struct {
 	// NameServers are those of the zone's NS records: all of them, the same
 	// list on each. Default ns1 in the zone, at this node's addresses.
 	NameServers []NameServerConfig `yaml:"name_servers"`
+
+	// RateLimit is how many answers a second of one kind go by UDP to one network
+	// (IPv4 /24, IPv6 /56), so that the node is of no use to who forges
+	// addresses. Beyond it resolvers are sent to TCP. Default 200.
+	RateLimit Count `yaml:"rate_limit"`
 }
 
 // NameServerConfig is one name server of the zone.
@@ -26,7 +31,7 @@ type NameServerConfig struct {
 	Addresses []Address `yaml:"addresses"`
 }
 
-func defaultDNSConfig() DNSConfig { return DNSConfig{} }
+func defaultDNSConfig() DNSConfig { return DNSConfig{RateLimit: 200} }
 
 func (c DNSConfig) complete(d *document, zone string) error {
 	if c.Port != 0 && zone == "" {

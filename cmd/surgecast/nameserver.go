@@ -91,6 +91,7 @@ func (n *node) newDNS(c DNSConfig, viewers ServeViewers) (*cluster.DNS, error) {
 		NS:             c.servers(),
 		View:           n.cluster.Members,
 		OriginMayServe: viewers != ServeNever,
+		RateLimit:      int(c.RateLimit),
 		ID:             n.cluster.Name(),
 		Logger:         n.log,
 	})
