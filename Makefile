@@ -33,7 +33,7 @@ lint:
 
 # Under 10 minutes; WHAT=nginx for one.
 bench: build
-	@.ci/deps ffmpeg:ffmpeg nginx:nginx wrk:wrk h2load:nghttp2-client taskset:util-linux
+	@.ci/deps ffmpeg:ffmpeg nginx:nginx wrk:wrk h2load:nghttp2-client dnsperf:dnsperf taskset:util-linux
 	go run ./bench $(WHAT)
 
 build: $(LIBRARY)
