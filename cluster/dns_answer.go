@@ -23,17 +23,26 @@ const (
 // Respond answers one message as it came, over UDP or TCP. It returns nil for
 // what must not be answered. It may be called from any goroutine.
 func (d *DNS) Respond(query []byte, udp bool) []byte {
-	return d.respond(query, netip.Addr{}, udp)
+	return d.respond(nil, query, netip.Addr{}, udp)
 }
 
 // respond answers a message from an address, within the bound for its network.
-func (d *DNS) respond(query []byte, from netip.Addr, udp bool) []byte {
+// The answer may be in the memory of out.
+func (d *DNS) respond(out, query []byte, from netip.Addr, udp bool) []byte {
+	if !udp {
+		from = netip.Addr{} // nobody forges an address over TCP
+	}
+	if answer, ok := d.quick(out, query, from); ok {
+		return answer
+	}
+	return d.respondAny(query, from, udp)
+}
+
+// respondAny is the long way, for every message.
+func (d *DNS) respondAny(query []byte, from netip.Addr, udp bool) []byte {
 	// To answer an answer could loop between two servers for ever.
 	if len(query) < dnsHeaderBytes || query[2]&0x80 != 0 {
 		return nil
-	}
-	if !udp {
-		from = netip.Addr{} // nobody forges an address over TCP
 	}
 	if opcode := query[2] >> 3 & 0xf; opcode != dns.OpcodeQuery {
 		return d.refuse(query, from, dns.RcodeNotImplemented)
@@ -106,10 +115,10 @@ func (d *DNS) answer(m *dns.Msg, q dns.Question) place {
 		case dns.TypeNS:
 			m.Answer, m.Extra = d.zone.nsRecords(q.Name)
 		default:
-			m.Answer = addresses(q, d.roster.sample)
+			m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.sample(v6, nil) })
 		}
 	case atRelay:
-		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6) })
+		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6, nil) })
 	case atHost:
 		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) {
 			return d.zone.hosts[name], staticTTL * time.Second

@@ -50,7 +50,7 @@ func (l *limiter) admit(to netip.Addr, kind rrl.ResponseTuple) rrl.Action {
 // names that are not there: else whoever asks for another one each time
 // would never reach the bound.
 func (z *zone) kindOf(q dns.Question, m *dns.Msg, at place) rrl.ResponseTuple {
-	kind := rrl.ResponseTuple{Class: q.Qclass, Type: q.Qtype, SalientName: z.apex}
+	kind := rrl.ResponseTuple{Class: q.Qclass, Type: q.Qtype, SalientName: z.salient(at)}
 	switch {
 	case m.Rcode == dns.RcodeNameError:
 		kind.AllowanceCategory = rrl.AllowanceNXDomain
@@ -59,13 +59,18 @@ func (z *zone) kindOf(q dns.Question, m *dns.Msg, at place) rrl.ResponseTuple {
 	case len(m.Answer) == 0:
 		kind.AllowanceCategory = rrl.AllowanceNoData
 	}
-	switch at {
-	case atRelay:
-		kind.SalientName = "*." + z.apex
-	case atHost, between:
+	if at == atHost || at == between {
 		kind.SalientName = q.Name // there are only a few
 	}
 	return kind
+}
+
+// salient is the name that answers of a place are counted under.
+func (z *zone) salient(at place) string {
+	if at == atRelay {
+		return z.relays
+	}
+	return z.apex
 }
 
 // unread is the kind of answers to what could not be read.

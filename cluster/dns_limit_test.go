@@ -17,7 +17,7 @@ type flood struct {
 
 func (f *flood) ask(t *testing.T, d *DNS, from string, query []byte) {
 	t.Helper()
-	answer := d.respond(query, netip.MustParseAddr(from), true)
+	answer := d.respond(nil, query, netip.MustParseAddr(from), true)
 	if answer == nil {
 		f.dropped++
 		return

@@ -19,6 +19,7 @@ type listing struct {
 	addrs   []netip.Addr
 	weights []float64
 	draws   int
+	order   []int // scratch of the draw
 }
 
 // listingOf keeps one entry an address: two members have the same one while a
@@ -34,7 +35,7 @@ func listingOf(members []Member, v6 bool, share func(Member) float64) listing {
 			kept = append(kept, m)
 		}
 	}
-	l.weights = weights(kept)
+	l.weights, l.order = weights(kept), make([]int, len(kept))
 	// The number is that of the full weights: where a new relay has less, answers
 	// have fewer addresses, and it takes none of the others' places.
 	l.draws = picks(l.weights, mostIn(len(kept)))
@@ -44,12 +45,11 @@ func listingOf(members []Member, v6 bool, share func(Member) float64) listing {
 	return l
 }
 
-// sample draws the addresses of one answer.
-func (l listing) sample(rng *rand.Rand) []netip.Addr {
-	picked := pick(rng, l.weights, l.draws)
-	addrs := make([]netip.Addr, len(picked))
-	for i, p := range picked {
-		addrs[i] = l.addrs[p]
+// sample draws the addresses of one answer, and adds them to addrs.
+func (l listing) sample(rng *rand.Rand, addrs []netip.Addr) []netip.Addr {
+	var picked [maxPick]int
+	for _, i := range appendPick(picked[:0], rng, l.weights, l.draws, l.order) {
+		addrs = append(addrs, l.addrs[i])
 	}
 	return addrs
 }

@@ -53,31 +53,31 @@ func newRoster(cfg DNSConfig) *roster {
 	}
 }
 
-// sample draws the addresses of one answer.
-func (r *roster) sample(v6 bool) ([]netip.Addr, time.Duration) {
+// sample draws the addresses of one answer, and adds them to addrs.
+func (r *roster) sample(v6 bool, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refresh()
 	if v6 {
-		return r.v6.sample(r.rng), r.ttl
+		return r.v6.sample(r.rng, addrs), r.ttl
 	}
-	return r.v4.sample(r.rng), r.ttl
+	return r.v4.sample(r.rng, addrs), r.ttl
 }
 
 // relay answers for one relay's own name: its address while it serves, else
 // the pool's sample.
-func (r *roster) relay(addr netip.Addr, v6 bool) ([]netip.Addr, time.Duration) {
+func (r *roster) relay(addr netip.Addr, v6 bool, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
 	r.mu.Lock()
 	r.refresh()
 	standing, ttl := r.standing[addr], r.ttl
 	r.mu.Unlock()
 	switch {
 	case !standing:
-		return r.sample(v6)
+		return r.sample(v6, addrs)
 	case addr.Is6() != v6:
 		return nil, ttl
 	}
-	return []netip.Addr{addr}, ttl
+	return append(addrs, addr), ttl
 }
 
 // empty says that no relay was ever ready, so that an answer holds for a

@@ -28,7 +28,7 @@ const (
 // serveUDP answers packets until the socket is closed. Several may run on one
 // socket.
 func (d *DNS) serveUDP(socket *net.UDPConn) {
-	buf := make([]byte, maxQueryBytes)
+	buf, out := make([]byte, maxQueryBytes), make([]byte, 0, udpBytes)
 	for {
 		n, from, err := socket.ReadFromUDPAddrPort(buf)
 		switch {
@@ -39,7 +39,7 @@ func (d *DNS) serveUDP(socket *net.UDPConn) {
 			time.Sleep(errorPause)
 			continue
 		}
-		if answer := d.respond(buf[:n], from.Addr(), true); answer != nil {
+		if answer := d.respond(out, buf[:n], from.Addr(), true); answer != nil {
 			// An answer that can't be sent is as one lost on the way.
 			_, _ = socket.WriteToUDPAddrPort(answer, from)
 		}

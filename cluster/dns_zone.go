@@ -29,6 +29,8 @@ type zone struct {
 	ns     []string
 	hosts  map[string][]netip.Addr // the name servers within the zone
 	labels int                     // of apex
+	wire   []byte                  // apex as it stands in a message
+	relays string                  // all relays' names, as one: "*.apex"
 }
 
 // place is what a name is to the zone.
@@ -48,7 +50,11 @@ func newZone(name string, servers []NameServer) (*zone, error) {
 	if _, ok := dns.IsDomainName(name); !ok || apex == "." {
 		return nil, fmt.Errorf("zone %q is no domain name", name)
 	}
-	z := &zone{apex: apex, hosts: make(map[string][]netip.Addr), labels: dns.CountLabel(apex)}
+	z := &zone{apex: apex, hosts: make(map[string][]netip.Addr), labels: dns.CountLabel(apex), relays: "*." + apex}
+	z.wire = make([]byte, len(apex)+1) // each dot is a length, and one before the first
+	if _, err := dns.PackDomainName(apex, z.wire, 0, nil, false); err != nil {
+		return nil, fmt.Errorf("zone %q is no domain name: %w", name, err)
+	}
 	for _, server := range servers {
 		if err := z.addServer(server); err != nil {
 			return nil, err

@@ -98,14 +98,22 @@ func picks(weights []float64, most int) int {
 // random order, and evenly spaced marks with one random offset choose. No
 // weight is longer than the spacing, so none is chosen twice.
 func pick(rng *rand.Rand, weights []float64, k int) []int {
+	return appendPick(make([]int, 0, k), rng, weights, k, make([]int, len(weights)))
+}
+
+// appendPick is pick into memory that is there; order is scratch, of the length
+// of weights.
+func appendPick(picked []int, rng *rand.Rand, weights []float64, k int, order []int) []int {
 	if len(weights) == 0 {
-		return nil
+		return picked
 	}
 	step := max(total(weights)/float64(k), slices.Max(weights))
 	mark := rng.Float64() * step
-	picked := make([]int, 0, k)
+	for i := range order {
+		order[i] = i
+	}
+	rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	var reached float64
-	order := rng.Perm(len(weights))
 	for _, i := range order {
 		reached += weights[i]
 		if reached > mark && len(picked) < k {
