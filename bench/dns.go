@@ -149,7 +149,7 @@ func (p *dnsPool) load(ctx context.Context) (*dnsRun, error) {
 	}
 	defer report.Close()
 	arguments := []string{
-		"dnsperf", "-v", "-e", "-s", dnsHost, "-p", dnsPort, "-d", questions, "-c", "50", "-q", "1000",
+		"dnsperf", "-v", "-e", "-s", dnsHost, "-p", dnsPort, "-d", questions, "-c", "4", "-q", "1000",
 		"-Q", strconv.Itoa(dnsRate), "-l", strconv.Itoa(dnsSeconds), "-t", "1",
 	}
 	if _, err := exec.LookPath("taskset"); err == nil {
