@@ -93,13 +93,13 @@ remote-control:
   control-enable: no
 `,
 	},
-	{
-		name: "BIND", address: "127.0.0.11", command: []string{"named", "-g", "-c", "CONFIG"},
+	{ // listens only where an interface has the address itself
+		name: "BIND", address: "127.0.0.1", command: []string{"named", "-g", "-c", "CONFIG"},
 		config: `options {
   directory "DIR";
   pid-file "DIR/named.pid";
   session-keyfile "DIR/session.key";
-  listen-on { 127.0.0.11; };
+  listen-on { 127.0.0.1; };
   listen-on-v6 { none; };
   recursion yes;
   max-cache-ttl 0;
