@@ -14,6 +14,7 @@ test: deps lint
 
 # The long and real runs, which the tests enter only under this variable: under an hour in all.
 prove: deps lint build
+	@.ci/deps unbound:unbound named:bind9 dnsviz:dnsviz ip:iproute2
 	SURGECAST_PROVE=1 go test -count=1 -timeout 55m ./...
 
 # Each fuzz target for FUZZTIME.
@@ -33,7 +34,7 @@ lint:
 
 # Under 10 minutes; WHAT=nginx for one.
 bench: build
-	@.ci/deps ffmpeg:ffmpeg nginx:nginx wrk:wrk h2load:nghttp2-client taskset:util-linux
+	@.ci/deps ffmpeg:ffmpeg nginx:nginx wrk:wrk h2load:nghttp2-client dnsperf:dnsperf taskset:util-linux
 	go run ./bench $(WHAT)
 
 build: $(LIBRARY)

@@ -39,6 +39,7 @@ var benchmarks = []benchmark{
 	{"nginx", versusNginx},
 	{"blocked", blocked},
 	{"latency", latency},
+	{"dns", dnsAnswers},
 	{"viewers-500", watchHundreds},
 	{"viewers-2000", watchThousands},
 	{"attacks", attacks},

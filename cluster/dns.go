@@ -16,22 +16,31 @@ import (
 
 // DNSConfig says what a name server answers.
 type DNSConfig struct {
-	// Listen is the host:port for UDP and TCP; "" opens nothing, and only
-	// Respond answers.
-	Listen string
+	// Listen are the ip:port for UDP and TCP, one for each address of the host
+	// that is asked; none opens nothing, and only Respond answers.
+	Listen []string
 	// Zone is the pool's name, as live.example.org. Required.
 	Zone string
 	// NS are the zone's name servers; none means ns1 in the zone, with the
-	// address of Listen.
+	// addresses of Listen.
 	NS []NameServer
 	// View gives the members; it is asked often and must be quick. Required.
 	View func() []Member
+	// Healthy says whether a relay that says it serves is found to do so. One
+	// that is not is left out of the answers, unless too few are left. It is
+	// asked some 20 times a second for each relay, from any goroutine, and must be
+	// quick. Nil: all are.
+	Healthy func(Member) bool
 	// OriginMayServe lets the origin's address be the answer before any relay
 	// was ever ready.
 	OriginMayServe bool
 	// TTL of the relays' addresses, whole seconds; 0 means 30 s. It is halved
-	// while a relay is down.
+	// while a relay is missed.
 	TTL time.Duration
+	// RateLimit is how many answers a second of one kind go by UDP to one network
+	// (IPv4 /24, IPv6 /56); of more, half are sent to TCP and half are dropped.
+	// 0: no limit.
+	RateLimit int
 	// ID names this server to those who ask for it (NSID); "": no answer.
 	ID     string
 	Logger *slog.Logger // nil: silence
@@ -45,13 +54,24 @@ type NameServer struct {
 
 // DNS is an authoritative name server for the pool's zone.
 type DNS struct {
-	zone   *zone
-	roster *roster
-	id     string
-	log    *slog.Logger
-	udp    *net.UDPConn // nil without Listen, as is tcp
-	tcp    net.Listener
-	conns  *connTable
+	zone    *zone
+	roster  *roster
+	limiter *limiter // nil: no limit
+	id      string
+	log     *slog.Logger
+	conns   *connTable
+	listen  []dnsListener
+}
+
+// udpQueueBytes is how much may wait while this process has no CPU: some 5,000
+// questions, a quarter of a second of 20,000 a second. More are lost, and asked
+// again.
+const udpQueueBytes = 4 << 20
+
+// dnsListener is one address, by UDP and TCP.
+type dnsListener struct {
+	udp *net.UDPConn
+	tcp net.Listener
 }
 
 // NewDNS checks the configuration and opens the sockets.
@@ -69,48 +89,58 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 		return nil, fmt.Errorf("dns: ttl %v is not between 1s and %v", cfg.TTL, maxTTL)
 	}
 	d := &DNS{
-		roster: newRoster(cfg.View, cfg.OriginMayServe, cfg.TTL),
+		roster: newRoster(cfg),
 		id:     cfg.ID,
 		log:    cfg.Logger,
 		conns:  newConnTable(),
 	}
-	if cfg.Listen != "" {
-		if err := d.open(cfg.Listen); err != nil {
+	var err error
+	if d.limiter, err = newLimiter(cfg.RateLimit); err != nil {
+		return nil, fmt.Errorf("dns: %w", err)
+	}
+	for _, address := range cfg.Listen {
+		if err := d.open(address); err != nil {
+			d.close()
 			return nil, err
 		}
 	}
 	if len(cfg.NS) == 0 {
 		cfg.NS = []NameServer{d.defaultNS()}
 	}
-	var err error
-	if d.zone, err = newZone(cfg.Zone, cfg.NS, time.Now()); err != nil {
+	if d.zone, err = newZone(cfg.Zone, cfg.NS); err != nil {
 		d.close()
 		return nil, fmt.Errorf("dns: %w", err)
 	}
 	return d, nil
 }
 
-// Addr returns the address of the UDP socket; nil without one. TCP has the
-// same port.
+// Addr returns the address of the first UDP socket; nil without one. TCP has
+// the same port.
 func (d *DNS) Addr() net.Addr {
-	if d.udp == nil {
+	if len(d.listen) == 0 {
 		return nil
 	}
-	return d.udp.LocalAddr()
+	return d.listen[0].udp.LocalAddr()
 }
+
+// Panicking says that all relays are named that do not drain, since less than
+// half of their capacity is healthy.
+func (d *DNS) Panicking() bool { return d.roster.panicking() }
 
 // Run answers until ctx ends.
 func (d *DNS) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, d.close)()
-	if d.udp == nil {
+	if len(d.listen) == 0 {
 		<-ctx.Done()
 		return nil
 	}
 	var tasks sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		tasks.Go(d.serveUDP)
+	for _, l := range d.listen {
+		for range runtime.GOMAXPROCS(0) {
+			tasks.Go(func() { d.serveUDP(l.udp) })
+		}
+		tasks.Go(func() { d.serveTCP(l.tcp) })
 	}
-	tasks.Go(d.serveTCP)
 	tasks.Wait()
 	return nil
 }
@@ -118,16 +148,16 @@ func (d *DNS) Run(ctx context.Context) error {
 // open opens UDP and TCP on one port.
 func (d *DNS) open(address string) error {
 	const tries = 10 // for a port 0 whose number is taken in TCP
-	var err error
-	for range tries {
-		if d.udp, d.tcp, err = listenBoth(address); err == nil || !errors.Is(err, syscall.EADDRINUSE) || !strings.HasSuffix(address, ":0") {
-			break
+	for try := 1; ; try++ {
+		udp, tcp, err := listenBoth(address)
+		if err == nil {
+			d.listen = append(d.listen, dnsListener{udp, tcp})
+			return nil
+		}
+		if try == tries || !errors.Is(err, syscall.EADDRINUSE) || !strings.HasSuffix(address, ":0") {
+			return fmt.Errorf("open dns: %w", err)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("open dns: %w", err)
-	}
-	return nil
 }
 
 func listenBoth(address string) (*net.UDPConn, net.Listener, error) {
@@ -140,25 +170,27 @@ func listenBoth(address string) (*net.UDPConn, net.Listener, error) {
 		packets.Close()
 		return nil, nil, err
 	}
-	return packets.(*net.UDPConn), streams, nil
+	udp := packets.(*net.UDPConn)
+	// Best effort: the kernel takes less where net.core.rmem_max says so.
+	_ = udp.SetReadBuffer(udpQueueBytes)
+	return udp, streams, nil
 }
 
 func (d *DNS) close() {
-	if d.udp != nil {
-		d.udp.Close()
-		d.tcp.Close()
+	for _, l := range d.listen {
+		l.udp.Close()
+		l.tcp.Close()
 	}
 	d.conns.closeAll()
 }
 
-// defaultNS is ns1 with the address that we listen on.
+// defaultNS is ns1 with the addresses that we listen on.
 func (d *DNS) defaultNS() NameServer {
 	ns := NameServer{Name: "ns1"}
-	if d.udp == nil {
-		return ns
-	}
-	if addr := d.udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(); !addr.IsUnspecified() {
-		ns.Addrs = []netip.Addr{addr}
+	for _, l := range d.listen {
+		if addr := l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(); !addr.IsUnspecified() {
+			ns.Addrs = append(ns.Addrs, addr)
+		}
 	}
 	return ns
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/markdingo/rrl"
 	"github.com/miekg/dns"
 )
 
@@ -22,30 +23,54 @@ const (
 // Respond answers one message as it came, over UDP or TCP. It returns nil for
 // what must not be answered. It may be called from any goroutine.
 func (d *DNS) Respond(query []byte, udp bool) []byte {
+	return d.respond(nil, query, netip.Addr{}, udp)
+}
+
+// respond answers a message from an address, within the bound for its network.
+// The answer may be in the memory of out.
+func (d *DNS) respond(out, query []byte, from netip.Addr, udp bool) []byte {
+	if !udp {
+		from = netip.Addr{} // nobody forges an address over TCP
+	}
+	if answer, ok := d.quick(out, query, from); ok {
+		return answer
+	}
+	return d.respondAny(query, from, udp)
+}
+
+// respondAny is the long way, for every message.
+func (d *DNS) respondAny(query []byte, from netip.Addr, udp bool) []byte {
 	// To answer an answer could loop between two servers for ever.
 	if len(query) < dnsHeaderBytes || query[2]&0x80 != 0 {
 		return nil
 	}
 	if opcode := query[2] >> 3 & 0xf; opcode != dns.OpcodeQuery {
-		return bare(query, dns.RcodeNotImplemented)
+		return d.refuse(query, from, dns.RcodeNotImplemented)
 	}
 	var q dns.Msg
 	if q.Unpack(query) != nil || len(q.Question) != 1 {
-		return bare(query, dns.RcodeFormatError)
+		return d.refuse(query, from, dns.RcodeFormatError)
 	}
 	opt, ok := optOf(&q)
 	if !ok {
-		return bare(query, dns.RcodeFormatError)
+		return d.refuse(query, from, dns.RcodeFormatError)
 	}
 	m := new(dns.Msg).SetReply(&q)
 	m.Compress = true
+	at := outside
 	switch {
 	case opt != nil && opt.Version() != ednsVersion:
 		m.Rcode = dns.RcodeBadVers
 	case q.Question[0].Qclass != dns.ClassINET:
 		m.Rcode = dns.RcodeRefused // CHAOS too: our version is nobody's business
 	default:
-		d.answer(m, q.Question[0])
+		at = d.answer(m, q.Question[0])
+	}
+	switch d.limiter.admit(from, d.zone.kindOf(q.Question[0], m, at)) {
+	case rrl.Drop:
+		return nil
+	case rrl.Slip:
+		m.Answer, m.Ns, m.Extra, m.Truncated = nil, nil, nil, true
 	}
 	limit := dns.MaxMsgSize
 	if opt != nil {
@@ -57,17 +82,26 @@ func (d *DNS) Respond(query []byte, udp bool) []byte {
 	return packWithin(m, limit, query)
 }
 
-// answer fills in what the zone says to a question of class IN.
-func (d *DNS) answer(m *dns.Msg, q dns.Question) {
-	if q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
-		m.Rcode = dns.RcodeRefused
-		return
+// refuse answers with a header alone, which is never longer than the query.
+func (d *DNS) refuse(query []byte, from netip.Addr, rcode byte) []byte {
+	answer := bare(query, rcode)
+	switch d.limiter.admit(from, unread) {
+	case rrl.Drop:
+		return nil
+	case rrl.Slip:
+		answer[2] |= 0x02 // TC
 	}
+	return answer
+}
+
+// answer fills in what the zone says to a question of class IN, and returns
+// what its name is.
+func (d *DNS) answer(m *dns.Msg, q dns.Question) place {
 	name := dns.CanonicalName(q.Name)
 	at, addr := d.zone.find(name)
-	if at == outside {
+	if at == outside || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
 		m.Rcode = dns.RcodeRefused
-		return
+		return at
 	}
 	m.Authoritative = true
 	seconds := uint32(negativeTTL)
@@ -81,22 +115,23 @@ func (d *DNS) answer(m *dns.Msg, q dns.Question) {
 		case dns.TypeNS:
 			m.Answer, m.Extra = d.zone.nsRecords(q.Name)
 		default:
-			m.Answer = addresses(q, d.roster.sample)
+			m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.sample(v6, nil) })
 		}
 	case atRelay:
-		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6) })
+		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6, nil) })
 	case atHost:
 		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) {
 			return d.zone.hosts[name], staticTTL * time.Second
 		})
 	}
 	if len(m.Answer) > 0 {
-		return
+		return at
 	}
 	if (at == atApex || at == atRelay) && d.roster.empty() {
 		seconds = uint32(emptyTTL / time.Second)
 	}
 	m.Ns = []dns.RR{d.zone.negative(seconds)}
+	return at
 }
 
 // addresses returns the records of a question for A or AAAA. To ANY it gives

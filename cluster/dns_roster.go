@@ -17,77 +17,67 @@ const (
 	// rosterAge is how far answers may lag behind the view. It keeps the work
 	// of a flood of queries apart from the number of members.
 	rosterAge = 50 * time.Millisecond
-	// downMemory is how long a relay that served is missed.
+	// downMemory is how long a relay that was fit is missed.
 	downMemory = 5 * time.Minute
 	// maxRemembered bounds the relays that can be missed; of more, later ones
 	// are not remembered, and the TTL may be the longer one.
 	maxRemembered = 1024
+	// panicShare is the part of the pool's capacity that must be healthy.
+	// Below it the prober, or its network, is more likely at fault than the
+	// relays, and those left would be crushed by the whole crowd.
+	panicShare = 0.5
 )
 
 // roster is the relays that DNS names, kept from the view. It fails static:
-// once a relay served, the answer is never empty again.
+// once a relay was named, the answer is never empty again.
 type roster struct {
-	view           func() []Member
-	originMayServe bool
-	ttl            time.Duration
+	cfg DNSConfig
 
-	mu      sync.Mutex
-	rng     *rand.Rand
-	checked time.Time
-	last    []Member                 // the relays that served when any did
-	served  map[netip.Addr]time.Time // when a relay was last seen serving
-	serving map[netip.Addr]bool      // now
-	v4, v6  listing
-	now     time.Duration // the TTL now
+	mu       sync.Mutex
+	rng      *rand.Rand
+	checked  time.Time
+	last     []Member // the relays that were named last while there were any
+	starts   starts
+	fitAt    map[netip.Addr]time.Time // when a relay was last seen fit
+	standing map[netip.Addr]bool      // who is answered for its own name
+	v4, v6   listing
+	ttl      time.Duration // now
+	panic    bool
 }
 
-// listing is the addresses of one family.
-type listing struct {
-	addrs   []netip.Addr
-	weights []float64
-}
-
-func newRoster(view func() []Member, originMayServe bool, ttl time.Duration) *roster {
+func newRoster(cfg DNSConfig) *roster {
 	return &roster{
-		view:           view,
-		originMayServe: originMayServe,
-		ttl:            ttl,
-		rng:            rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		served:         make(map[netip.Addr]time.Time),
+		cfg:   cfg,
+		rng:   rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		fitAt: make(map[netip.Addr]time.Time),
 	}
 }
 
-// sample draws the addresses of one answer.
-func (r *roster) sample(v6 bool) ([]netip.Addr, time.Duration) {
+// sample draws the addresses of one answer, and adds them to addrs.
+func (r *roster) sample(v6 bool, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refresh()
-	l := r.v4
 	if v6 {
-		l = r.v6
+		return r.v6.sample(r.rng, addrs), r.ttl
 	}
-	picked := pick(r.rng, l.weights)
-	addrs := make([]netip.Addr, len(picked))
-	for i, p := range picked {
-		addrs[i] = l.addrs[p]
-	}
-	return addrs, r.now
+	return r.v4.sample(r.rng, addrs), r.ttl
 }
 
 // relay answers for one relay's own name: its address while it serves, else
 // the pool's sample.
-func (r *roster) relay(addr netip.Addr, v6 bool) ([]netip.Addr, time.Duration) {
+func (r *roster) relay(addr netip.Addr, v6 bool, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
 	r.mu.Lock()
 	r.refresh()
-	serving, ttl := r.serving[addr], r.now
+	standing, ttl := r.standing[addr], r.ttl
 	r.mu.Unlock()
 	switch {
-	case !serving:
-		return r.sample(v6)
+	case !standing:
+		return r.sample(v6, addrs)
 	case addr.Is6() != v6:
 		return nil, ttl
 	}
-	return []netip.Addr{addr}, ttl
+	return append(addrs, addr), ttl
 }
 
 // empty says that no relay was ever ready, so that an answer holds for a
@@ -99,62 +89,139 @@ func (r *roster) empty() bool {
 	return len(r.last) == 0
 }
 
+// panicking says that all are named that do not drain, healthy or not.
+func (r *roster) panicking() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refresh()
+	return r.panic
+}
+
 func (r *roster) refresh() {
 	now := time.Now()
 	if !r.checked.IsZero() && now.Sub(r.checked) < rosterAge {
 		return
 	}
 	r.checked = now
-	members := r.view()
-	relays := Serving(members)
-	r.serving = make(map[netip.Addr]bool, len(relays))
-	for _, m := range relays {
-		addr := m.PublicAddr()
-		r.serving[addr] = true
-		if _, known := r.served[addr]; known || len(r.served) < maxRemembered {
-			r.served[addr] = now
-		}
+	members := r.cfg.View()
+	c := r.choose(members)
+	r.setPanic(c.panic)
+	r.starts.note(c.fit, now)
+	r.standing = make(map[netip.Addr]bool)
+	for _, m := range c.standing {
+		r.standing[m.PublicAddr()] = true
 	}
-	r.now = r.ttl
-	if r.down(now) {
-		r.now = max(r.ttl/2, time.Second)
+	r.ttl = r.cfg.TTL
+	if r.missing(c.fit, now) {
+		r.ttl = max(r.cfg.TTL/2, time.Second)
 	}
+	named := c.named
 	switch {
-	case len(relays) > 0:
-		r.last = relays
+	case len(named) > 0:
+		r.last = named
 	case len(r.last) > 0:
-		relays = stay(r.last, members)
+		named = stay(r.last, members)
 	default:
-		r.now = emptyTTL
-		relays = r.origins(members)
+		r.ttl = emptyTTL
+		named = r.origins(members)
 	}
-	r.v4, r.v6 = listingOf(relays, false), listingOf(relays, true)
+	share := func(m Member) float64 { return r.starts.share(m, now) }
+	r.v4, r.v6 = listingOf(named, false, share), listingOf(named, true, share)
 }
 
-// down says whether a relay that served lately doesn't now, and forgets those
-// that are long gone.
-func (r *roster) down(now time.Time) bool {
-	down := false
-	for addr, seen := range r.served {
-		switch {
-		case r.serving[addr]:
-		case now.Sub(seen) > downMemory:
-			delete(r.served, addr)
-		default:
-			down = true
+// choice is what one look at the members says.
+type choice struct {
+	named    []Member // in the pool's answers
+	standing []Member // have viewers, and are answered for their own names
+	fit      []Member // healthy, and not going
+	panic    bool
+}
+
+// choose decides whom to name: the healthy ones that take viewers; all that
+// don't go when too few are healthy, or when the healthy ones are full.
+func (r *roster) choose(members []Member) choice {
+	var c choice
+	var present, open []Member
+	for _, m := range members {
+		if m.State.Role != RoleRelay || m.State.Status != StatusServing && m.State.Status != StatusFull {
+			continue
+		}
+		present = append(present, m)
+		if r.cfg.Healthy != nil && !r.cfg.Healthy(m) {
+			continue
+		}
+		c.fit = append(c.fit, m)
+		if m.State.Status == StatusServing {
+			open = append(open, m)
 		}
 	}
-	return down
+	c.named, c.standing = open, c.fit
+	if c.panic = fewFit(present, c.fit); c.panic {
+		c.standing = present
+	}
+	if c.panic || len(open) == 0 {
+		c.named = present
+	}
+	return c
+}
+
+// fewFit says whether the fit ones have less of the capacity than panicShare.
+func fewFit(present, fit []Member) bool {
+	if len(fit) == len(present) {
+		return false
+	}
+	all := capacities(present)
+	var healthy float64
+	for i, m := range present {
+		if slices.ContainsFunc(fit, func(f Member) bool { return f.Name == m.Name }) {
+			healthy += all[i]
+		}
+	}
+	return healthy < panicShare*total(all)
+}
+
+func (r *roster) setPanic(now bool) {
+	if now == r.panic {
+		return
+	}
+	r.panic = now
+	if now {
+		r.cfg.Logger.Error("dns names all relays that do not drain: less than half of the capacity is healthy")
+	} else {
+		r.cfg.Logger.Info("dns names healthy relays only again")
+	}
+}
+
+// missing says whether a relay that was fit lately isn't now, and forgets
+// those that are long gone.
+func (r *roster) missing(fit []Member, now time.Time) bool {
+	for _, m := range fit {
+		addr := m.PublicAddr()
+		if _, known := r.fitAt[addr]; known || len(r.fitAt) < maxRemembered {
+			r.fitAt[addr] = now
+		}
+	}
+	missing := false
+	for addr, seen := range r.fitAt {
+		switch {
+		case seen.Equal(now):
+		case now.Sub(seen) > downMemory:
+			delete(r.fitAt, addr)
+		default:
+			missing = true
+		}
+	}
+	return missing
 }
 
 func (r *roster) origins(members []Member) []Member {
-	if !r.originMayServe {
+	if !r.cfg.OriginMayServe {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.State.Role != RoleOrigin })
 }
 
-// stay returns the last good relays without those that said they go; all of
+// stay returns the last named relays without those that said they go; all of
 // them when that leaves none.
 func stay(last, members []Member) []Member {
 	going := make(map[string]bool)
@@ -166,20 +233,4 @@ func stay(last, members []Member) []Member {
 		return last
 	}
 	return rest
-}
-
-// listingOf keeps one entry an address: two members have the same one while a
-// restarted relay's earlier life is not yet known to be over.
-func listingOf(members []Member, v6 bool) listing {
-	var l listing
-	var kept []Member
-	for _, m := range members {
-		addr := m.PublicAddr()
-		if addr.IsValid() && addr.Is6() == v6 && !slices.Contains(l.addrs, addr) {
-			l.addrs = append(l.addrs, addr)
-			kept = append(kept, m)
-		}
-	}
-	l.weights = weights(kept)
-	return l
 }

@@ -27,10 +27,10 @@ const (
 
 // serveUDP answers packets until the socket is closed. Several may run on one
 // socket.
-func (d *DNS) serveUDP() {
-	buf := make([]byte, maxQueryBytes)
+func (d *DNS) serveUDP(socket *net.UDPConn) {
+	buf, out := make([]byte, maxQueryBytes), make([]byte, 0, udpBytes)
 	for {
-		n, from, err := d.udp.ReadFromUDPAddrPort(buf)
+		n, from, err := socket.ReadFromUDPAddrPort(buf)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -39,20 +39,20 @@ func (d *DNS) serveUDP() {
 			time.Sleep(errorPause)
 			continue
 		}
-		if answer := d.Respond(buf[:n], true); answer != nil {
+		if answer := d.respond(out, buf[:n], from.Addr(), true); answer != nil {
 			// An answer that can't be sent is as one lost on the way.
-			_, _ = d.udp.WriteToUDPAddrPort(answer, from)
+			_, _ = socket.WriteToUDPAddrPort(answer, from)
 		}
 	}
 }
 
 // serveTCP accepts connections until the listener is closed, and waits for
 // those that are open.
-func (d *DNS) serveTCP() {
+func (d *DNS) serveTCP(listener net.Listener) {
 	var open sync.WaitGroup
 	defer open.Wait()
 	for {
-		conn, err := d.tcp.Accept()
+		conn, err := listener.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return

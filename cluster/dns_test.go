@@ -46,7 +46,7 @@ func serveDNS(t testing.TB, members []Member, change ...func(*DNSConfig)) (*DNS,
 	t.Helper()
 	view := &fakeView{members: members}
 	cfg := DNSConfig{
-		Listen: "127.0.0.53:0", Zone: testZone, View: view.list,
+		Listen: []string{"127.0.0.53:0"}, Zone: testZone, View: view.list,
 		NS: []NameServer{{Name: "ns1", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.53")}}},
 	}
 	for _, c := range change {
@@ -223,11 +223,11 @@ func TestNewDNSRefusesWhatCanNotWork(t *testing.T) {
 		"no domain name": func(c *DNSConfig) { c.Zone = "..bad" },
 		"has no address": func(c *DNSConfig) { c.NS = []NameServer{{Name: "ns1"}} },
 		"ttl":            func(c *DNSConfig) { c.TTL = time.Millisecond },
-		"open dns":       func(c *DNSConfig) { c.Listen = "127.0.0.1" },
+		"open dns":       func(c *DNSConfig) { c.Listen = []string{"127.0.0.1"} },
 		"view":           func(c *DNSConfig) { c.View = nil },
 	}
 	for want, change := range tests {
-		cfg := DNSConfig{Listen: "127.0.0.53:0", Zone: testZone, View: func() []Member { return nil }}
+		cfg := DNSConfig{Listen: []string{"127.0.0.53:0"}, Zone: testZone, View: func() []Member { return nil }}
 		change(&cfg)
 		if _, err := NewDNS(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", want, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -18,6 +17,9 @@ const (
 	// negativeTTL is how long "there is no such thing" may be believed, in
 	// seconds.
 	negativeTTL = 30
+	// soaSerial is the same on all name servers, as checkers of zones want it.
+	// Nobody copies the zone, so nobody needs to see it grow.
+	soaSerial = 1
 )
 
 // zone is the names and the records that don't change.
@@ -27,6 +29,8 @@ type zone struct {
 	ns     []string
 	hosts  map[string][]netip.Addr // the name servers within the zone
 	labels int                     // of apex
+	wire   []byte                  // apex as it stands in a message
+	relays string                  // all relays' names, as one: "*.apex"
 }
 
 // place is what a name is to the zone.
@@ -41,12 +45,16 @@ const (
 	atRelay // a relay's own name
 )
 
-func newZone(name string, servers []NameServer, now time.Time) (*zone, error) {
+func newZone(name string, servers []NameServer) (*zone, error) {
 	apex := dns.CanonicalName(name)
 	if _, ok := dns.IsDomainName(name); !ok || apex == "." {
 		return nil, fmt.Errorf("zone %q is no domain name", name)
 	}
-	z := &zone{apex: apex, hosts: make(map[string][]netip.Addr), labels: dns.CountLabel(apex)}
+	z := &zone{apex: apex, hosts: make(map[string][]netip.Addr), labels: dns.CountLabel(apex), relays: "*." + apex}
+	z.wire = make([]byte, len(apex)+1) // each dot is a length, and one before the first
+	if _, err := dns.PackDomainName(apex, z.wire, 0, nil, false); err != nil {
+		return nil, fmt.Errorf("zone %q is no domain name: %w", name, err)
+	}
 	for _, server := range servers {
 		if err := z.addServer(server); err != nil {
 			return nil, err
@@ -59,7 +67,7 @@ func newZone(name string, servers []NameServer, now time.Time) (*zone, error) {
 		Hdr:     dns.RR_Header{Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: staticTTL},
 		Ns:      z.ns[0],
 		Mbox:    "hostmaster." + apex,
-		Serial:  uint32(now.Unix()),
+		Serial:  soaSerial,
 		Refresh: 3600, Retry: 600, Expire: 14 * 24 * 3600, Minttl: negativeTTL,
 	}
 	return z, nil

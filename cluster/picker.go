@@ -6,11 +6,15 @@ import (
 )
 
 const (
-	// maxPick bounds the addresses of one answer. Resolvers and browsers try
-	// the next one when the first is dead.
-	maxPick = 4
-	// maxOverMedian bounds the weight of one node, so that one that claims a
-	// boundless capacity doesn't draw the whole crowd.
+	// usualPick bounds the nodes of one draw. Resolvers and browsers try the
+	// next one when the first is dead.
+	usualPick = 4
+	// maxPick bounds them in a large pool, where one big resolver speaks for so
+	// many viewers that more relays must share them. Eight addresses of IPv6
+	// still fit the 512 bytes that everybody takes.
+	maxPick = 8
+	// maxOverMedian bounds the capacity that a node is believed to have, so that
+	// one that claims a boundless one doesn't draw the whole crowd.
 	maxOverMedian = 10
 	// minHeadroom keeps a pool that is full everywhere in proportion.
 	minHeadroom = 0.01
@@ -32,16 +36,30 @@ func Serving(members []Member) []Member {
 // capacity, in random order.
 func Pick(rng *rand.Rand, members []Member) []Member {
 	var picked []Member
-	for _, i := range pick(rng, weights(members)) {
+	w := weights(members)
+	for _, i := range pick(rng, w, picks(w, usualPick)) {
 		picked = append(picked, members[i])
 	}
 	return picked
 }
 
-// weights returns one weight a member: what is free of its capacity. A
-// capacity that is unknown counts as the median of those that are known. No
-// weight is beyond ten times the median.
+// mostIn is how many nodes of a pool one answer may name: a quarter of it, but
+// at least 4 and at most 8.
+func mostIn(pool int) int { return min(max(pool/4, usualPick), maxPick) }
+
+// weights returns one weight a member: what is free of its capacity.
 func weights(members []Member) []float64 {
+	all := capacities(members)
+	for i, m := range members {
+		all[i] *= max(1-float64(m.State.Load)/100, minHeadroom)
+	}
+	return all
+}
+
+// capacities returns what each member is taken to carry. One that is unknown
+// counts as the median of those that are known, and none as more than ten
+// times that.
+func capacities(members []Member) []float64 {
 	var known []float64
 	for _, m := range members {
 		if m.State.Capacity > 0 {
@@ -54,42 +72,48 @@ func weights(members []Member) []float64 {
 	}
 	all := make([]float64, len(members))
 	for i, m := range members {
-		capacity := usual
+		all[i] = usual
 		if m.State.Capacity > 0 {
-			capacity = float64(m.State.Capacity)
-		}
-		all[i] = capacity * max(1-float64(m.State.Load)/100, minHeadroom)
-	}
-	if len(all) > 0 {
-		bound := maxOverMedian * median(all)
-		for i := range all {
-			all[i] = min(all[i], bound)
+			all[i] = min(float64(m.State.Capacity), maxOverMedian*usual)
 		}
 	}
 	return all
 }
 
-// pick draws indexes of weights, all positive, without replacement and in
-// random order. How many: as many as let each node's share be exactly its
-// weight's, floor(sum / greatest), at least 1 and at most 4.
+// picks is how many nodes to draw so that each one's share can be exactly its
+// weight's: floor(sum / greatest), at least 1 and at most the bound.
+func picks(weights []float64, most int) int {
+	if len(weights) == 0 {
+		return 0
+	}
+	return min(max(int(total(weights)/slices.Max(weights)), 1), most)
+}
+
+// pick draws about k indexes of weights, all positive, without replacement and
+// in random order, each in proportion to its weight. It is exactly k as long as
+// no weight is over a k-th of the sum, as with the k of picks; else the greatest
+// is always among them, and they are fewer.
 //
 // It is Madow's systematic sampling: the weights lie end to end on a line in
 // random order, and evenly spaced marks with one random offset choose. No
 // weight is longer than the spacing, so none is chosen twice.
-func pick(rng *rand.Rand, weights []float64) []int {
+func pick(rng *rand.Rand, weights []float64, k int) []int {
+	return appendPick(make([]int, 0, k), rng, weights, k, make([]int, len(weights)))
+}
+
+// appendPick is pick into memory that is there; order is scratch, of the length
+// of weights.
+func appendPick(picked []int, rng *rand.Rand, weights []float64, k int, order []int) []int {
 	if len(weights) == 0 {
-		return nil
+		return picked
 	}
-	var sum float64
-	for _, w := range weights {
-		sum += w
-	}
-	k := min(max(int(sum/slices.Max(weights)), 1), maxPick)
-	step := sum / float64(k)
+	step := max(total(weights)/float64(k), slices.Max(weights))
 	mark := rng.Float64() * step
-	picked := make([]int, 0, k)
+	for i := range order {
+		order[i] = i
+	}
+	rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	var reached float64
-	order := rng.Perm(len(weights))
 	for _, i := range order {
 		reached += weights[i]
 		if reached > mark && len(picked) < k {
@@ -102,6 +126,13 @@ func pick(rng *rand.Rand, weights []float64) []int {
 	}
 	rng.Shuffle(len(picked), func(i, j int) { picked[i], picked[j] = picked[j], picked[i] })
 	return picked
+}
+
+func total(weights []float64) (sum float64) {
+	for _, w := range weights {
+		sum += w
+	}
+	return sum
 }
 
 // median returns the lower median: of two nodes, the smaller one bounds the

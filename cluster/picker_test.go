@@ -51,7 +51,7 @@ func TestPickCount(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for range 100 {
-			got := pick(rng, tt.weights)
+			got := pick(rng, tt.weights, picks(tt.weights, usualPick))
 			if len(got) != tt.want {
 				t.Fatalf("%v: picked %v, want %d", tt.weights, got, tt.want)
 			}
@@ -80,7 +80,7 @@ func TestPickShares(t *testing.T) {
 			sum += x
 		}
 		for range draws {
-			picked := pick(rng, w)
+			picked := pick(rng, w, picks(w, usualPick))
 			first[picked[0]]++
 			for _, i := range picked {
 				all[i]++
@@ -104,7 +104,7 @@ func TestPickRepeatsBySeed(t *testing.T) {
 	w := []float64{1, 2, 3, 4, 5}
 	a, b := rand.New(rand.NewPCG(9, 9)), rand.New(rand.NewPCG(9, 9))
 	for range 50 {
-		if !slices.Equal(pick(a, w), pick(b, w)) {
+		if !slices.Equal(pick(a, w, 2), pick(b, w, 2)) {
 			t.Fatal("the same seed picked otherwise")
 		}
 	}
@@ -117,6 +117,6 @@ func BenchmarkPickOf100(b *testing.B) {
 		w[i] = float64(1 + i%3)
 	}
 	for b.Loop() {
-		pick(rng, w)
+		pick(rng, w, picks(w, usualPick))
 	}
 }

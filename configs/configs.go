@@ -13,3 +13,8 @@ var Origin string
 //
 //go:embed relay.yaml
 var Relay string
+
+// Nameserver is nameserver.yaml: complete, commented, the same on each.
+//
+//go:embed nameserver.yaml
+var Nameserver string

@@ -239,14 +239,17 @@ func join(path, key string) string {
 }
 
 // fieldsOf returns the fields of a struct by their yaml key; those of an
-// embedded struct count as its own.
+// embedded struct count as its own, unless its tag "keys" names others alone.
 func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	fields := make(map[string]reflect.Value)
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		if field.Anonymous {
+			only := strings.Fields(field.Tag.Get("keys"))
 			for key, value := range fieldsOf(v.Field(i)) {
-				fields[key] = value
+				if len(only) == 0 || slices.Contains(only, key) {
+					fields[key] = value
+				}
 			}
 		} else if key := field.Tag.Get("yaml"); key != "" {
 			fields[key] = v.Field(i)

@@ -50,25 +50,6 @@ type RTSPConfig struct {
 	RTCPPort Port `yaml:"rtcp_port"`
 }
 
-// DNSConfig is the name server of an origin.
-type DNSConfig struct {
-	// Port takes questions by UDP and TCP. 0 turns it off. Default 0.
-	Port Port `yaml:"port"`
-
-	// NameServers are those of the zone's NS records. Default ns1 in the zone,
-	// at this node's address.
-	NameServers []NameServerConfig `yaml:"name_servers"`
-}
-
-// NameServerConfig is one name server of the zone.
-type NameServerConfig struct {
-	// Name within the zone, such as ns1, or a full name with dots. Required.
-	Name string `yaml:"name"`
-
-	// Addresses of the name server; required for a name within the zone.
-	Addresses []Address `yaml:"addresses"`
-}
-
 // StreamConfig is one stream.
 type StreamConfig struct {
 	// Name is the first element of the stream's URLs, and of the RTSP URL that
@@ -110,6 +91,7 @@ func defaultOriginConfig() OriginConfig {
 		ServeViewers: ServeWhenPoolEmpty,
 		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
+		DNS:          defaultDNSConfig(),
 	}
 }
 
@@ -140,13 +122,8 @@ func (c *OriginConfig) complete(d *document) error {
 	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
 		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
 	}
-	if c.DNS.Port != 0 && c.Zone == "" {
-		return d.at(place("dns"), "dns needs a zone to answer for: write \"zone: live.example.org\" above it")
-	}
-	for i, server := range c.DNS.NameServers {
-		if server.Name == "" {
-			return d.at(place("dns", "name_servers", i), "dns.name_servers[%d].name is missing: write ns1, or a full name", i)
-		}
+	if err := c.DNS.complete(d, c.Zone); err != nil {
+		return err
 	}
 	return c.completeStreams(d)
 }

@@ -58,6 +58,13 @@ func TestInitMakesAPoolThatLoads(t *testing.T) {
 	if got := r.Seeds[0].String(); got != "192.0.2.10:7946" {
 		t.Errorf("the relay's seed is %s", got)
 	}
+	n, err := loadNameserverConfig(filepath.Join(dir, "nameserver.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Seeds[0] != r.Seeds[0] || n.Zone != "live.example.org" || string(n.PoolSecret) != string(r.PoolSecret) {
+		t.Errorf("the name server's pool is not the relay's: %+v", n)
+	}
 	if string(o.PoolSecret) != string(r.PoolSecret) || len(o.PoolSecret) < 32 {
 		t.Error("the two configurations have different pool secrets, or a short one")
 	}
@@ -72,13 +79,14 @@ func TestInitMakesAPoolThatLoads(t *testing.T) {
 // TestSamplesAreComplete holds that each field of a Config struct stands in
 // its sample, and that the defaults that the sample shows are those of the code.
 func TestSamplesAreComplete(t *testing.T) {
-	o, r := defaultOriginConfig(), defaultRelayConfig()
+	o, r, n := defaultOriginConfig(), defaultRelayConfig(), defaultNameserverConfig()
 	for _, sample := range []struct {
 		name, text string
 		config     any
 	}{
 		{"origin.yaml", configs.Origin, &o},
 		{"relay.yaml", configs.Relay, &r},
+		{"nameserver.yaml", configs.Nameserver, &n},
 	} {
 		d, err := parseDocument(sample.name, []byte(sample.text))
 		if err != nil {
@@ -96,6 +104,9 @@ func TestSamplesAreComplete(t *testing.T) {
 	}
 	if r.Ports != defaults.Ports || r.TLS != defaults.TLS || r.Limits != defaults.Limits || r.DVRBytes != defaults.DVRBytes || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
 		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
+	}
+	if plain := defaultNameserverConfig(); n.Ports != plain.Ports || n.Dir != plain.Dir || n.Log != plain.Log || n.ServeViewers != plain.ServeViewers || n.DNS.Port != plain.DNS.Port {
+		t.Errorf("nameserver.yaml shows other defaults than the code has: %+v", n)
 	}
 }
 
@@ -331,6 +342,26 @@ func TestBadConfigs(t *testing.T) {
 			"the sample's public key", "relay", "@authority", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "",
 			`authority_public_key is still the sample's: take it from the relay.yaml that "surgecast init" made`,
 		},
+		{
+			"media on a name server", "nameserver", "pool: surgecast", "capacity: 1Gbit/s", "",
+			`there is no key "capacity" here: the keys are address, dir, dns, log, pool, pool_secret_file, ports, seeds, serve_viewers, zone`,
+		},
+		{
+			"a name server without a zone", "nameserver", "zone: live.surgecast.test", "", "# surgecast nameserver",
+			`zone is missing: write the name that is answered for, such as live.example.org`,
+		},
+		{
+			"a name server that answers nothing", "nameserver", "  port: 53 ", "  port: 0 ", "",
+			`dns.port can't be turned off on a name server: write 53`,
+		},
+		{
+			"a name server without an address", "nameserver", "  name_servers: [] ", "  name_servers: [{name: ns1}] ", "",
+			`dns.name_servers: name server ns1.live.surgecast.test. is within the zone and has no address`,
+		},
+		{
+			"a name server anywhere", "nameserver", "  addresses: [] ", "  addresses: [auto] ", "",
+			`dns.addresses[0] is no address: write one such as 192.0.2.53, or leave the list empty`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := newPoolDir(t, poolSettings{})
@@ -353,9 +384,12 @@ func TestBadConfigs(t *testing.T) {
 }
 
 func load(role, file string) (err error) {
-	if role == "origin" {
+	switch role {
+	case "origin":
 		_, err = loadOriginConfig(file)
-	} else {
+	case "nameserver":
+		_, err = loadNameserverConfig(file)
+	default:
 		_, err = loadRelayConfig(file)
 	}
 	return err
@@ -417,6 +451,7 @@ func TestExitStatus(t *testing.T) {
 func FuzzConfig(f *testing.F) {
 	f.Add(configs.Origin)
 	f.Add(configs.Relay)
+	f.Add(configs.Nameserver)
 	f.Add("a: &x [*x]\n")
 	f.Add("ports: !!binary |\n  x\n---\n")
 	f.Add("<<: {a: b}\n")

@@ -29,8 +29,8 @@ type initCmd struct {
 
 // Help is shown by --help.
 func (*initCmd) Help() string {
-	return `Writes origin.yaml, relay.yaml, pool.secret, authority.key and the stream's
-publish key, readable by you alone. Nothing is overwritten.
+	return `Writes origin.yaml, relay.yaml, nameserver.yaml, pool.secret, authority.key and
+the stream's publish key, readable by you alone. Nothing is overwritten.
 
 	surgecast init ~/evening --origin 192.0.2.10 --zone live.example.org`
 }
@@ -57,11 +57,13 @@ func (c *initCmd) explain(out io.Writer) {
 
   origin.yaml      the origin's configuration
   relay.yaml       the relays' configuration, the same on every clone
+  nameserver.yaml  that of name servers, for hosts that stay
   pool.secret      lets a node join the pool
   authority.key    signs what is on the programme
   %-16[2]s lets an encoder publish the stream %[3]s
 
 On the relays' image:      relay.yaml, pool.secret
+On name servers:           nameserver.yaml, pool.secret
 Never on a relay's image:  authority.key, %[2]s, origin.yaml
 
 Next:
@@ -69,8 +71,9 @@ Next:
   2. On each relay       surgecast relay --config %[5]s%[8]s
   3. Push to             rtsp://publish:KEY@%[6]s/%[3]s   (KEY: %[7]s)
   4. Look                surgecast status --dir %[1]s
+  5. Be found by name    surgecast nameserver --config %[9]s   (on two hosts or more)
 `, c.Dir, c.Stream+".key", c.Stream, filepath.Join(c.Dir, "origin.yaml"), filepath.Join(c.Dir, "relay.yaml"),
-		netip.AddrPortFrom(c.Origin.Unmap(), defaultRTSPPort), filepath.Join(c.Dir, c.Stream+".key"), relayFlag)
+		netip.AddrPortFrom(c.Origin.Unmap(), defaultRTSPPort), filepath.Join(c.Dir, c.Stream+".key"), relayFlag, filepath.Join(c.Dir, "nameserver.yaml"))
 	if c.Origin.IsLoopback() {
 		fmt.Fprintf(out, `
 The origin is at %[1]s, which suits a trial on this machine alone. For relays on
@@ -131,9 +134,17 @@ func newPoolFiles(s poolSettings) (poolFiles, error) {
 	if err != nil {
 		return nil, err
 	}
+	nameserverText, err := fill(configs.Nameserver, []setting{
+		{"zone", s.Zone},
+		{"seeds", fmt.Sprintf("[%q]", netip.AddrPortFrom(s.Origin, defaultGossipPort))},
+	})
+	if err != nil {
+		return nil, err
+	}
 	return poolFiles{
 		{"origin.yaml", []byte(originText)},
 		{"relay.yaml", []byte(relayText)},
+		{"nameserver.yaml", []byte(nameserverText)},
 		{"pool.secret", []byte(newSecret(base64.StdEncoding.EncodeToString, 32))},
 		{"authority.key", authority},
 		{publishKeyFile, []byte(newSecret(hex.EncodeToString, 12))}, // stands in URLs: hex

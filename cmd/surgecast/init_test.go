@@ -22,11 +22,13 @@ func TestInitSaysWhatGoesWhere(t *testing.T) {
 
   origin.yaml      the origin's configuration
   relay.yaml       the relays' configuration, the same on every clone
+  nameserver.yaml  that of name servers, for hosts that stay
   pool.secret      lets a node join the pool
   authority.key    signs what is on the programme
   theatre.key      lets an encoder publish the stream theatre
 
 On the relays' image:      relay.yaml, pool.secret
+On name servers:           nameserver.yaml, pool.secret
 Never on a relay's image:  authority.key, theatre.key, origin.yaml
 
 Next:
@@ -34,11 +36,12 @@ Next:
   2. On each relay       surgecast relay --config DIR/relay.yaml
   3. Push to             rtsp://publish:KEY@192.0.2.10:8554/theatre   (KEY: DIR/theatre.key)
   4. Look                surgecast status --dir DIR
+  5. Be found by name    surgecast nameserver --config DIR/nameserver.yaml   (on two hosts or more)
 `
 	if got := strings.ReplaceAll(out.String(), dir, "DIR"); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	for _, name := range []string{"origin.yaml", "relay.yaml", "pool.secret", "authority.key", "theatre.key"} {
+	for _, name := range []string{"origin.yaml", "relay.yaml", "nameserver.yaml", "pool.secret", "authority.key", "theatre.key"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)

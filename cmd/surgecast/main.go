@@ -33,6 +33,9 @@ type commands struct {
 	Origin originCmd `cmd:"" group:"run" help:"Take the feed, package it, tell the relays."`
 	Relay  relayCmd  `cmd:"" group:"run" help:"Fetch what the origin packages and serve viewers."`
 
+	Nameserver nameserverCmd `cmd:"" group:"run" help:"Answer DNS for the pool's zone, without media."`
+	Delegation delegationCmd `cmd:"" group:"run" help:"Print what the zone above must say, and check that it does."`
+
 	Status  statusCmd  `cmd:"" group:"watch" help:"Show the nodes of the pool, their state and load."`
 	Mark    markCmd    `cmd:"" group:"watch" help:"Mark a moment or a time in a stream's lists."`
 	End     endCmd     `cmd:"" group:"watch" help:"End a stream for good."`

@@ -26,8 +26,6 @@ func (n *node) metrics() http.Handler {
 			func(t relay.LoadTotals) int64 { return t.Requests }, n.load),
 		gauge("surgecast_capacity_bits_per_second", "How much could it send? 0: not known.",
 			func() float64 { return float64(n.config.Capacity) }),
-		gauge("surgecast_dvr_bytes", "How much does it keep on disk for looking back?",
-			func() float64 { return float64(n.dvr.Usage().Bytes) }),
 		gauge("surgecast_isolated", "Is it alone? 1 while it knows of other nodes and sees none.",
 			func() float64 { return bit(n.cluster.Isolated()) }),
 		gauge("surgecast_connections", "How many connections of viewers and relays are there?",
@@ -41,6 +39,13 @@ func (n *node) metrics() http.Handler {
 		&lateness{n.store},
 		&membership{n.cluster.Members},
 	)
+	if n.dvr != nil {
+		registry.MustRegister(gauge("surgecast_dvr_bytes", "How much does it keep on disk for looking back?",
+			func() float64 { return float64(n.dvr.Usage().Bytes) }))
+	}
+	if n.dns != nil {
+		registry.MustRegister(dnsMetrics(n.dns)...)
+	}
 	if n.tls != nil {
 		registry.MustRegister(gauge("surgecast_certificate_expiry_seconds", "When does the certificate end? Unix time.",
 			func() float64 { return float64(n.tls.Certificate().Expires().Unix()) }))

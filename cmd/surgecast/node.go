@@ -18,8 +18,8 @@ import (
 	"surgecast/relay"
 )
 
-// node is what an origin and a relay have in common: an address, a locked
-// folder, listeners, a place in the pool, a store.
+// node is what all roles have in common: an address, a locked folder,
+// listeners, a place in the pool, a store (which a name server leaves empty).
 type node struct {
 	config     *NodeConfig
 	role       cluster.Role
@@ -29,7 +29,8 @@ type node struct {
 	client     *http.Client // asks other nodes
 	store      *relay.Store
 	load       *relay.Load
-	dvr        *relay.DVR
+	dvr        *relay.DVR   // nil on a name server
+	dns        *cluster.DNS // nil when turned off
 	credential *relay.Credential
 	began      time.Time
 

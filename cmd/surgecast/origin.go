@@ -57,7 +57,6 @@ type originNode struct {
 	config *OriginConfig
 	origin *origin.Origin
 	rtsp   *origin.RTSP // nil when turned off
-	dns    *cluster.DNS // nil when turned off
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
 }
@@ -106,16 +105,8 @@ func (o *originNode) build(_ context.Context) (err error) {
 		}
 	}
 	if o.config.DNS.Port != 0 {
-		o.dns, err = cluster.NewDNS(cluster.DNSConfig{
-			Listen:         o.at(o.config.DNS.Port),
-			Zone:           o.config.Zone,
-			NS:             o.nameServers(),
-			View:           o.cluster.Members,
-			OriginMayServe: o.config.ServeViewers != ServeNever,
-			Logger:         o.log,
-		})
-		if err != nil {
-			return fmt.Errorf("dns: %w", err)
+		if o.dns, err = o.newDNS(o.config.DNS, o.config.ServeViewers); err != nil {
+			return err
 		}
 	}
 	director := &director{members: o.cluster.Members}
@@ -133,18 +124,6 @@ func (o *originNode) streams() []origin.StreamConfig {
 		})
 	}
 	return streams
-}
-
-func (o *originNode) nameServers() []cluster.NameServer {
-	var servers []cluster.NameServer
-	for _, s := range o.config.DNS.NameServers {
-		server := cluster.NameServer{Name: s.Name}
-		for _, address := range s.Addresses {
-			server.Addrs = append(server.Addrs, address.Addr)
-		}
-		servers = append(servers, server)
-	}
-	return servers
 }
 
 // newPublic is what the origin answers to viewers and relays; redirect says
