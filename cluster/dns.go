@@ -26,6 +26,9 @@ type DNSConfig struct {
 	NS []NameServer
 	// View gives the members; it is asked often and must be quick. Required.
 	View func() []Member
+	// Healthy says whether a relay that says it serves is found to do so; nil:
+	// all are. It is asked often and must be quick.
+	Healthy func(Member) bool
 	// OriginMayServe lets the origin's address be the answer before any relay
 	// was ever ready.
 	OriginMayServe bool
@@ -69,7 +72,7 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 		return nil, fmt.Errorf("dns: ttl %v is not between 1s and %v", cfg.TTL, maxTTL)
 	}
 	d := &DNS{
-		roster: newRoster(cfg.View, cfg.OriginMayServe, cfg.TTL),
+		roster: newRoster(cfg.View, cfg.Healthy, cfg.OriginMayServe, cfg.TTL),
 		id:     cfg.ID,
 		log:    cfg.Logger,
 		conns:  newConnTable(),

@@ -28,6 +28,7 @@ const (
 // once a relay served, the answer is never empty again.
 type roster struct {
 	view           func() []Member
+	healthy        func(Member) bool // nil: all are
 	originMayServe bool
 	ttl            time.Duration
 
@@ -47,9 +48,10 @@ type listing struct {
 	weights []float64
 }
 
-func newRoster(view func() []Member, originMayServe bool, ttl time.Duration) *roster {
+func newRoster(view func() []Member, healthy func(Member) bool, originMayServe bool, ttl time.Duration) *roster {
 	return &roster{
 		view:           view,
+		healthy:        healthy,
 		originMayServe: originMayServe,
 		ttl:            ttl,
 		rng:            rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
@@ -107,6 +109,9 @@ func (r *roster) refresh() {
 	r.checked = now
 	members := r.view()
 	relays := Serving(members)
+	if r.healthy != nil {
+		relays = slices.DeleteFunc(relays, func(m Member) bool { return !r.healthy(m) })
+	}
 	r.serving = make(map[netip.Addr]bool, len(relays))
 	for _, m := range relays {
 		addr := m.PublicAddr()
