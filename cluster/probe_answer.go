@@ -18,7 +18,7 @@ const (
 // Position is how far a node has a stream.
 type Position struct {
 	End  time.Time     // of the newest media, by the source's clock; whole milliseconds
-	Part time.Duration // PART-TARGET, whole milliseconds
+	Step time.Duration // of how much comes at a time, PART-TARGET; whole milliseconds
 }
 
 // Positions are those of a node's streams, by name.
@@ -48,7 +48,7 @@ type positionMessage struct {
 func (a ProbeAnswer) Encode() []byte {
 	m := answerMessage{V: messageVersion, Name: a.Name, Streams: make(map[string]positionMessage, len(a.Streams))}
 	for name, p := range a.Streams {
-		m.Streams[name] = positionMessage{p.End.UnixMilli(), p.Part.Milliseconds()}
+		m.Streams[name] = positionMessage{p.End.UnixMilli(), p.Step.Milliseconds()}
 	}
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -123,7 +123,7 @@ func newest(answers []Positions, own Positions) Positions {
 // possible.
 func (p Positions) behind(known Positions) bool {
 	for name, k := range known {
-		if at, ok := p[name]; !ok || k.End.Sub(at.End) > max(3*k.Part, staleAfter) {
+		if at, ok := p[name]; !ok || k.End.Sub(at.End) > max(3*k.Step, staleAfter) {
 			return true
 		}
 	}

@@ -167,7 +167,7 @@ func (w *ward) answer(ctx context.Context, prober string, m Member) (ProbeAnswer
 	if stalled {
 		end = time.Unix(946684800, 0)
 	}
-	return ProbeAnswer{Name: m.Name, Streams: Positions{"theatre": {End: end, Part: 225 * time.Millisecond}}}, nil
+	return ProbeAnswer{Name: m.Name, Streams: Positions{"theatre": {End: end, Step: 225 * time.Millisecond}}}, nil
 }
 
 // healthy is what a member thinks of a relay.

@@ -71,7 +71,7 @@ func TestKnowledgeFits(t *testing.T) {
 }
 
 func TestProbeAnswerIsGolden(t *testing.T) {
-	a := ProbeAnswer{Name: "r1", Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Part: 225 * time.Millisecond}}}
+	a := ProbeAnswer{Name: "r1", Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Step: 225 * time.Millisecond}}}
 	b := a.Encode()
 	if want := `{"v":1,"n":"r1","s":{"theatre":{"e":1767225600123,"p":225}}}`; string(b) != want {
 		t.Errorf("encoded %s\nwant    %s", b, want)
@@ -89,7 +89,7 @@ func TestProbeAnswerIsGolden(t *testing.T) {
 
 func TestNewestOfAll(t *testing.T) {
 	at := func(seconds int64) Positions {
-		return Positions{"theatre": {End: time.Unix(1_800_000_000+seconds, 0), Part: 225 * time.Millisecond}}
+		return Positions{"theatre": {End: time.Unix(1_800_000_000+seconds, 0), Step: 225 * time.Millisecond}}
 	}
 	tests := map[string]struct {
 		answers []Positions
@@ -118,7 +118,7 @@ func TestNewestOfAll(t *testing.T) {
 			}
 		}
 	}
-	long := Positions{"theatre": {End: time.Unix(1_800_000_003, 0), Part: time.Second}}
+	long := Positions{"theatre": {End: time.Unix(1_800_000_003, 0), Step: time.Second}}
 	if at(0).behind(long) {
 		t.Error("three long parts are stale")
 	}
@@ -143,7 +143,7 @@ func FuzzDecodeVerdict(f *testing.F) {
 }
 
 func FuzzDecodeProbeAnswer(f *testing.F) {
-	f.Add(ProbeAnswer{Name: "r1", Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Part: 225 * time.Millisecond}}}.Encode())
+	f.Add(ProbeAnswer{Name: "r1", Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Step: 225 * time.Millisecond}}}.Encode())
 	f.Add([]byte(`{"v":2,"n":"r1","s":{"":{"e":-9223372036854775808,"p":9223372036854775807}},"new":null}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		a, err := DecodeProbeAnswer(in)

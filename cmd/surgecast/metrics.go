@@ -40,6 +40,7 @@ func (n *node) metrics() http.Handler {
 			func() float64 { return float64(n.gate.Snapshot().Purged) }),
 		&lateness{n.store},
 		&membership{n.cluster.Members},
+		&health{n},
 	)
 	if n.tls != nil {
 		registry.MustRegister(gauge("surgecast_certificate_expiry_seconds", "When does the certificate end? Unix time.",

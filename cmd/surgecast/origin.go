@@ -111,6 +111,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 			Zone:           o.config.Zone,
 			NS:             o.nameServers(),
 			View:           o.cluster.Members,
+			Healthy:        o.healthy,
 			OriginMayServe: o.config.ServeViewers != ServeNever,
 			Logger:         o.log,
 		})
@@ -118,7 +119,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 			return fmt.Errorf("dns: %w", err)
 		}
 	}
-	director := &director{members: o.cluster.Members}
+	director := &director{members: o.sound}
 	o.public = o.newPublic(director.Redirect)
 	o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) })
 	return nil
