@@ -179,13 +179,17 @@ func (w *ward) healthy(member, relay string) bool {
 func (w *ward) until(member, relay string, healthy bool, bound time.Duration) time.Duration {
 	w.t.Helper()
 	began := time.Now()
-	for w.healthy(member, relay) != healthy {
-		if time.Since(began) > bound {
+	for {
+		said := w.probers[member].cfg.Verdicts.Changed()
+		if w.healthy(member, relay) == healthy {
+			return time.Since(began)
+		}
+		select {
+		case <-said:
+		case <-time.After(time.Until(began.Add(bound))):
 			w.t.Fatalf("%s finds %s healthy: %v, after %v", member, relay, !healthy, bound)
 		}
-		time.Sleep(time.Millisecond)
 	}
-	return time.Since(began)
 }
 
 // inWard runs a test in a bubble, 10 s after the start of a ward, a moment after
