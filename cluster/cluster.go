@@ -38,6 +38,9 @@ const (
 	// maxPoolIDBytes is well under what memberlist's label and a packet hold.
 	maxPoolIDBytes = 64
 	defaultPoolID  = "surgecast"
+	// retransmits, times the logarithm of the pool's size, is how often a node
+	// sends each message on.
+	retransmits = 6
 )
 
 // Config says how a node joins its pool.
@@ -78,6 +81,9 @@ type Node struct {
 	log       *slog.Logger
 	dirty     chan struct{} // one element: our state has to be published
 	contested atomic.Bool
+	verdicts  *Verdicts
+	queue     *memberlist.TransmitLimitedQueue // of verdicts
+	list      atomic.Pointer[memberlist.Memberlist]
 
 	mu    sync.Mutex
 	state State
@@ -131,6 +137,8 @@ func New(cfg Config) (*Node, error) {
 		dirty:     make(chan struct{}, 1),
 	}
 	n.log = cfg.Logger.With("node", n.name)
+	n.queue = n.newQueue()
+	n.verdicts = newVerdicts(n.Name, n.view.list, n.tellVerdict, n.log)
 	if n.peers, err = readPeers(cfg.PeersFile); err != nil {
 		n.log.Warn("peers file not read, going on with the seeds", "err", err)
 	}
@@ -145,6 +153,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start gossip on %s: %w", n.cfg.Bind, err)
 	}
+	n.list.Store(list)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { n.keepJoined(ctx, list) })
 	tasks.Go(func() { n.publishChanges(ctx, list) })
@@ -180,6 +189,9 @@ func (n *Node) Members() []Member { return n.view.list() }
 
 // Changed returns a channel that is closed at the next change of Members.
 func (n *Node) Changed() <-chan struct{} { return n.view.changed() }
+
+// Verdicts is what the probers of the pool say of its relays.
+func (n *Node) Verdicts() *Verdicts { return n.verdicts }
 
 // Isolated says that we know of other nodes but see none of them.
 func (n *Node) Isolated() bool {
@@ -243,7 +255,7 @@ func (n *Node) gossipConfig() *memberlist.Config {
 	// A message is sent a few times more, and full states are exchanged more
 	// often, than by default: with the default one start of nine nodes in ten
 	// took a minute until all had heard of all.
-	cfg.RetransmitMult = 6
+	cfg.RetransmitMult = retransmits
 	cfg.PushPullInterval = 10 * time.Second
 	// Our messages are a few hundred bytes; LZW would cost more memory for each
 	// than it saves on the wire.

@@ -75,18 +75,38 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	}
 }
 
-// NotifyMsg, GetBroadcasts, LocalState and MergeRemoteState carry messages of
-// our own beside the metadata; there are none.
-func (d *delegate) NotifyMsg([]byte) {}
+// NotifyMsg hears a message of ours that went along with gossip: a verdict.
+// What can't be read is ignored; a later version may send it.
+func (d *delegate) NotifyMsg(b []byte) {
+	v, err := decodeVerdict(b)
+	if err != nil {
+		d.node.log.Debug("message ignored", "err", err)
+		return
+	}
+	d.node.verdicts.hear(v)
+}
 
-// GetBroadcasts implements memberlist.Delegate.
-func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
+// GetBroadcasts gives the verdicts that fit into a packet.
+func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.node.queue.GetBroadcasts(overhead, limit)
+}
 
-// LocalState implements memberlist.Delegate.
-func (d *delegate) LocalState(bool) []byte { return nil }
+// LocalState gives all verdicts to a node that exchanges its knowledge with us.
+func (d *delegate) LocalState(bool) []byte { return encodeKnown(d.node.verdicts.snapshot()) }
 
-// MergeRemoteState implements memberlist.Delegate.
-func (d *delegate) MergeRemoteState([]byte, bool) {}
+// MergeRemoteState takes those that it has.
+func (d *delegate) MergeRemoteState(b []byte, _ bool) {
+	if len(b) == 0 {
+		return // a release without verdicts
+	}
+	verdicts, err := decodeKnown(b)
+	if err != nil {
+		d.node.log.Debug("knowledge ignored", "err", err)
+	}
+	for _, v := range verdicts {
+		d.node.verdicts.hear(v)
+	}
+}
 
 func memberOf(n *memberlist.Node) (Member, error) {
 	state, born, err := decodeMessage(n.Meta)

@@ -14,6 +14,7 @@ type parents struct {
 	all func() []string // base URLs, best first
 
 	mu     sync.Mutex
+	last   []string            // all that there were when there were any
 	failed map[string]*failure // by base URL
 }
 
@@ -40,11 +41,17 @@ func newParents(all func() []string) *parents {
 	return &parents{all: all, failed: map[string]*failure{}}
 }
 
-// order returns all parents, the best first.
+// order returns all parents, the best first. When none is known any more, as
+// when gossip has lost the origin, those are asked that were known last.
 func (p *parents) order() []string {
 	all := slices.Clone(p.all())
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(all) > 0 {
+		p.last = slices.Clone(all)
+	} else {
+		all = slices.Clone(p.last)
+	}
 	slices.SortStableFunc(all, func(a, b string) int {
 		fa, fb := p.failed[a], p.failed[b]
 		outA, outB := fa != nil && fa.out, fb != nil && fb.out

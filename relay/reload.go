@@ -21,6 +21,7 @@ var (
 	// errStandsStill: the upstreams confirm that there is nothing new.
 	errStandsStill = errors.New("the list stands still")
 	errNewEpoch    = fmt.Errorf("%w: its epoch is beyond the authority's", ErrPlaylist)
+	errNoParent    = errors.New("no parent is known")
 	errUnchanged   = errors.New("the upstream answered a held request without what it was held for")
 )
 
@@ -54,6 +55,9 @@ func (r *fetcher) race(ctx context.Context) (answer, error) {
 	defer cancel()
 	q := r.question()
 	bases := r.parents.order()
+	if len(bases) == 0 { // gone since the wait for one
+		return answer{}, errNoParent
+	}
 	bases = bases[:min(len(bases), maxRace)]
 	answers := make(chan answer, len(bases))
 	asked, pending := 0, 0
@@ -108,6 +112,9 @@ func (r *fetcher) look(ctx context.Context) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, errPatience)
 	defer cancel()
 	bases := r.parents.order()
+	if len(bases) == 0 {
+		return answer{}, errNoParent
+	}
 	bases = bases[:min(len(bases), maxRace)]
 	answers := make(chan answer, len(bases))
 	for _, base := range bases {

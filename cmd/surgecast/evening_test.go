@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -220,16 +221,40 @@ func TestEvening(t *testing.T) {
 	t.Run("metrics tell of the pool", e.testMetrics)
 
 	began := time.Now()
-	e.startRelay(t, 3)
+	hung := e.startRelay(t, 3)
 	eventually(t, "a clone is named", e.named(t, 1, 2, 3))
 	t.Logf("a clone is in the DNS %v after the start of its process", time.Since(began).Round(time.Millisecond))
 	e.testNewestPart(t, 3)
+	e.startRelay(t, 4)
+	eventually(t, "another one is named", e.named(t, 1, 2, 3, 4))
+	e.testDeaths(t, doomed, hung)
+}
 
+// deadBound is within how long a relay that died must be out of all answers.
+const deadBound = 4 * time.Second
+
+// testDeaths kills relay 1 and stops relay 3, of four.
+func (e *evening) testDeaths(t *testing.T, doomed, hung *child) {
+	within := func(what string, gone time.Duration) {
+		t.Logf("%s is out of the DNS after %v", what, gone.Round(time.Millisecond))
+		if gone > deadBound {
+			t.Errorf("%s is out of the DNS after %v, want at most %v", what, gone, deadBound)
+		}
+	}
 	if err := doomed.process.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	gone := eventually(t, "a killed relay is not named", e.named(t, 2, 3))
-	t.Logf("a killed relay is out of the DNS after %v", gone.Round(time.Millisecond))
+	within("a killed relay", eventually(t, "a killed relay is not named", e.named(t, 2, 3, 4)))
+
+	if err := hung.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume := sync.OnceFunc(func() { _ = hung.process.Process.Signal(syscall.SIGCONT) }) // it may be gone
+	t.Cleanup(resume)                                                                    // before its own end
+	within("a stopped relay", eventually(t, "a stopped relay is not named", e.named(t, 2, 4)))
+	resume()
+	back := eventually(t, "it is named again", e.named(t, 2, 3, 4))
+	t.Logf("a relay that goes on is in the DNS after %v", back.Round(time.Millisecond))
 }
 
 // testEqualBytes fetches each object of one playlist version from each node.
@@ -354,6 +379,10 @@ func (e *evening) testMetrics(t *testing.T) {
 		`surgecast_members{role="relay",state="serving"} 2`,
 		`surgecast_members{role="relay",state="draining"} 0`,
 		`surgecast_isolated 0`,
+		`surgecast_probed_relays{opinion="up"} 2`,
+		`surgecast_probes_total{result="timeout"} 0`,
+		`surgecast_withdrawn_relays 0`,
+		`surgecast_doubt 0`,
 		`surgecast_info{role="origin",version="` + version() + `"} 1`,
 		`surgecast_lag_seconds 0.`,
 		`surgecast_viewers 0`,

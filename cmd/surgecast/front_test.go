@@ -126,7 +126,7 @@ func TestFullRelayNamesAnother(t *testing.T) {
 		if status, _, text := ask("/theatre/main/live.m3u8"); status != 503 || !strings.Contains(text, other) {
 			t.Errorf("a list: %d, %q", status, text)
 		}
-		if err := full.prove(t.Context()); err != nil {
+		if err := full.prove(t.Context(), proofBound, answerable); err != nil {
 			t.Errorf("the relay itself finds no seat: %v", err)
 		}
 		if got := full.gate.Snapshot(); got.Refused < 2 || got.Seats != 16 {

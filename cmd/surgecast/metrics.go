@@ -38,6 +38,7 @@ func (n *node) metrics() http.Handler {
 			func() float64 { return float64(n.gate.Snapshot().Purged) }),
 		&lateness{n.store},
 		&membership{n.cluster.Members},
+		&health{n},
 	)
 	if n.dvr != nil {
 		registry.MustRegister(gauge("surgecast_dvr_bytes", "How much does it keep on disk for looking back?",

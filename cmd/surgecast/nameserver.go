@@ -90,6 +90,7 @@ func (n *node) newDNS(c DNSConfig, viewers ServeViewers) (*cluster.DNS, error) {
 		Zone:           n.config.Zone,
 		NS:             c.servers(),
 		View:           n.cluster.Members,
+		Healthy:        n.healthy,
 		OriginMayServe: viewers != ServeNever,
 		RateLimit:      int(c.RateLimit),
 		ID:             n.cluster.Name(),

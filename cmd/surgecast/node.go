@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type node struct {
 	secure  net.Listener // for viewers, by TLS; nil without a certificate
 	api     net.Listener // nil when turned off
 	cluster *cluster.Node
+	prober  *cluster.Prober
 	token   string // of the private API
 
 	streams streamControl // nil on a relay
@@ -89,7 +91,11 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 			return nil, err
 		}
 	}
-	return n, n.newCluster()
+	if err = n.newCluster(); err != nil {
+		return nil, err
+	}
+	n.prober = n.newProber()
+	return n, nil
 }
 
 // listen opens a TCP listener on the node's address.
@@ -160,6 +166,7 @@ func (n *node) Close() error {
 // secure those who come by TLS. The first of a group to return ends all.
 func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure http.Handler) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
+	group.Go(func() error { return n.prober.Run(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
 	n.runFront(ctx, group, public, secure)
 	n.advise()
@@ -227,12 +234,13 @@ func (n *node) status() cluster.Status {
 	return n.announced.Status
 }
 
-// setStatus tells the pool a new status, if the move is legal.
-func (n *node) setStatus(to cluster.Status) bool {
+// setStatus tells the pool a new status, if the move is legal, and only from one
+// of the statuses in only, if there are any.
+func (n *node) setStatus(to cluster.Status, only ...cluster.Status) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	from := n.announced.Status
-	if !from.MayBecome(to) {
+	if !from.MayBecome(to) || len(only) > 0 && !slices.Contains(only, from) {
 		return false
 	}
 	n.announced.Status = to

@@ -109,7 +109,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 			return err
 		}
 	}
-	director := &director{members: o.cluster.Members}
+	director := &director{members: o.sound}
 	o.public = o.newPublic(director.Redirect)
 	o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) })
 	return nil

@@ -13,7 +13,7 @@ import (
 
 // Bounds of the proof that a relay gives itself.
 const (
-	proofBound = 2 * time.Second // for one proof
+	proofBound = 2 * time.Second // for one proof before the relay is listed
 	proofBytes = 4 << 20         // of one playlist
 
 	// The pause between two proofs doubles from the first to the second.
@@ -24,9 +24,9 @@ const (
 // prove plays the relay's own data path through: each live list, asked by
 // HTTP at the own listener under the public name, must be one that the store
 // had since the question was put. A relay that can't show this to itself is
-// not listed.
-func (r *relayNode) prove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, proofBound)
+// not listed. Lists of windows that are not counted are left out.
+func (r *relayNode) prove(ctx context.Context, bound time.Duration, counted func(*relay.Window) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	if _, err := r.askSelf(ctx, "/healthz"); err != nil {
 		return err
@@ -36,6 +36,9 @@ func (r *relayNode) prove(ctx context.Context) error {
 			continue // not live yet: the follower has not made it known
 		}
 		for _, rendition := range stream.Renditions() {
+			if !counted(stream.Window(rendition)) {
+				continue
+			}
 			if err := r.proveList(ctx, stream, rendition); err != nil {
 				return err
 			}

@@ -87,6 +87,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	})
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
+	pool.HandleFunc("GET "+probePath, n.serveProbe)
 	r.public = relay.NewServer(relay.ServerConfig{
 		Store:      n.store,
 		Credential: n.credential,
@@ -162,35 +163,58 @@ func (r *relayNode) ready() error {
 	case cluster.StatusJoining:
 		return errors.New("joining: no other node of the pool is seen yet")
 	case cluster.StatusWarming:
-		return errors.New("warming: the live window is not here yet")
+		return errors.New("warming: it is not proved yet that the live window is served here")
 	default:
 		return fmt.Errorf("%s", status)
 	}
 }
 
-// rise takes the relay from joining to serving. It then stays there: when the
-// origin or the gossip is gone, it goes on serving what it has.
+// rise takes the relay from joining to serving, and again when it finds that it
+// does not serve rightly. When the origin or the gossip is gone, it goes on
+// serving what it has.
 func (r *relayNode) rise(ctx context.Context) error {
 	if err := r.until(ctx, r.cluster.Changed, func() bool { return len(r.cluster.Members()) > 1 }); err != nil {
 		return err
 	}
 	r.setStatus(cluster.StatusWarming)
+	for {
+		if err := r.proveAll(ctx); err != nil {
+			return err
+		}
+		r.setStatus(cluster.StatusServing)
+		reason, err := r.watchSelf(ctx)
+		if err != nil {
+			return err
+		}
+		r.takeOut(reason)
+	}
+}
+
+// proveAll waits for all that a relay needs to be listed: the live window, the
+// proof that it serves it, and that others see it from outside.
+func (r *relayNode) proveAll(ctx context.Context) error {
+	began := time.Now()
 	if err := r.until(ctx, r.follower.Changed, r.follower.Warm); err != nil {
 		return err
 	}
+	fetched := time.Now()
 	if err := r.proveUntilDone(ctx); err != nil {
 		return err
 	}
-	r.setStatus(cluster.StatusServing)
-	<-ctx.Done()
-	return context.Cause(ctx)
+	proved := time.Now()
+	if err := r.untilSeen(ctx); err != nil {
+		return err
+	}
+	r.log.Info("relay proved", "window", fetched.Sub(began).Round(time.Millisecond),
+		"own listener", proved.Sub(fetched).Round(time.Millisecond), "from outside", time.Since(proved).Round(time.Millisecond))
+	return nil
 }
 
 // proveUntilDone tries the proof again until it succeeds. It returns an error
 // only when ctx ends.
 func (r *relayNode) proveUntilDone(ctx context.Context) error {
 	for wait := leastProofPause; ; wait = min(2*wait, mostProofPause) {
-		err := r.prove(ctx)
+		err := r.prove(ctx, proofBound, func(*relay.Window) bool { return true })
 		if err == nil {
 			return nil
 		}
