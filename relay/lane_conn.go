@@ -20,8 +20,8 @@ type laneConn struct {
 	deadline atomic.Int64 // the tick at which the connection is closed; 0: never
 	idle     atomic.Bool  // waits for a request: closed at once when the node ends
 
-	last     atomic.Bool // the next answer is the last
-	h2       *h2Conn     // under lane.mu; nil when it speaks HTTP/1.1
+	last atomic.Bool // the next answer is the last
+	h2   *h2Conn     // under lane.mu; nil when it speaks HTTP/1.1
 
 	waiter   waiter
 	held     bool          // the last request is answered by who wakes it; of the reader

@@ -80,6 +80,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodOptions:
 		preflight(w)
 		return
+	case http.MethodPost:
+		if strings.HasPrefix(r.URL.Path, "/pool/") && r.URL.RawPath == "" {
+			s.pool(w, r) // an order that one node passes on to another
+			return
+		}
+		fallthrough
 	default:
 		h.Set("Allow", "GET, HEAD, OPTIONS")
 		s.refuse(w, http.StatusMethodNotAllowed, "this server takes GET and HEAD only")

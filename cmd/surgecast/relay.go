@@ -44,8 +44,12 @@ func (c *relayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env, err := serviceEnvironment()
+	if err != nil {
+		return err
+	}
 	log := config.Log.logger(os.Stderr)
-	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: env, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -57,6 +61,7 @@ type relayNode struct {
 	*node
 	follower *relay.Follower
 	public   http.Handler
+	byTLS    http.Handler // public, for those who come by TLS
 }
 
 // newRelayNode builds a relay in boot order; nothing is served before Run.
@@ -85,9 +90,13 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Precedence:     live,
 		DVR:            r.dvr,
 	})
+	r.warm = func(ctx context.Context) error { return r.until(ctx, r.follower.Changed, r.follower.Warm) }
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
-	r.public = relay.NewServer(relay.ServerConfig{
+	n.routeDrain(pool)
+	server := relay.ServerConfig{
+		Departure:  n.departure,
+		Elsewhere:  n.elsewhere,
 		Store:      n.store,
 		Credential: n.credential,
 		Load:       n.load,
@@ -96,7 +105,10 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Alive:      n.alive,
 		Pool:       pool,
 		Player:     player.Handler(),
-	})
+	}
+	r.public = relay.NewServer(server)
+	server.Elsewhere = func() string { return n.secureBase(n.elsewhere()) }
+	r.byTLS = relay.NewServer(server)
 	return r, nil
 }
 
@@ -131,7 +143,7 @@ func (r *relayNode) origins() []string {
 // Run runs the relay until ctx ends and it has drained.
 func (r *relayNode) Run(ctx context.Context) error {
 	return r.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := r.run(ctx, group, r.public, r.public); err != nil {
+		if err := r.run(ctx, group, r.public, r.byTLS); err != nil {
 			return err
 		}
 		group.Go(func() error { return r.follower.Run(ctx) })
@@ -168,22 +180,36 @@ func (r *relayNode) ready() error {
 	}
 }
 
-// rise takes the relay from joining to serving. It then stays there: when the
-// origin or the gossip is gone, it goes on serving what it has.
+// rise takes the relay into service, again after each drain that was taken back.
 func (r *relayNode) rise(ctx context.Context) error {
+	for {
+		if err := r.until(ctx, r.orders.Changed, r.orders.stays); err != nil {
+			return err
+		}
+		if err := r.serve(ctx); err != nil {
+			return err
+		}
+		if err := r.until(ctx, r.orders.Changed, r.orders.drains); err != nil {
+			return err
+		}
+	}
+}
+
+// serve takes the relay from joining to serving. It then stays there: when the
+// origin or the gossip is gone, it goes on serving what it has.
+func (r *relayNode) serve(ctx context.Context) error {
 	if err := r.until(ctx, r.cluster.Changed, func() bool { return len(r.cluster.Members()) > 1 }); err != nil {
 		return err
 	}
 	r.setStatus(cluster.StatusWarming)
-	if err := r.until(ctx, r.follower.Changed, r.follower.Warm); err != nil {
+	if err := r.warm(ctx); err != nil {
 		return err
 	}
 	if err := r.proveUntilDone(ctx); err != nil {
 		return err
 	}
 	r.setStatus(cluster.StatusServing)
-	<-ctx.Done()
-	return context.Cause(ctx)
+	return nil
 }
 
 // proveUntilDone tries the proof again until it succeeds. It returns an error
