@@ -187,7 +187,11 @@ func partOf(p *relay.Playlist, msn uint64, part int) (name relay.MediaName, ende
 func drainStory(t *testing.T, change func(s *story, nodes context.Context)) {
 	defer goleak.VerifyNone(t)
 	synctest.Test(t, func(t *testing.T) {
-		const relays, viewers = 5, 200
+		const relays = 5
+		viewers := 40
+		if proving() {
+			viewers = 200
+		}
 		s := newStory(t)
 		s.every = func(c *NodeConfig) { c.Drain = Duration(5 * time.Second) }
 		nodes, stopNodes := context.WithCancel(t.Context())
