@@ -116,7 +116,7 @@ func (p *pool) startSecond(ctx context.Context, binary string, spec poolSpec) (e
 // configure gives the samples the bench's ports, window and streams.
 func (p *pool) configure(spec poolSpec) (err error) {
 	first := spec.streams[0]
-	of := append([]setting{{"window", spec.window.String()}, {"target_duration", first.target.String()}, {"part", first.part.String()}}, poolPorts...)
+	of := append([]setting{{"window", spec.window.String()}, {"target_duration", first.target.String()}, {"part", first.part.String()}, {"drain", "0s"}}, poolPorts...)
 	var more strings.Builder
 	for _, s := range spec.streams[1:] {
 		fmt.Fprintf(&more, "  - name: %s\n    publish_key_file: %s.key\n    target_duration: %v\n    part: %v\n", s.name, first.name, s.target, s.part)
@@ -125,7 +125,7 @@ func (p *pool) configure(spec poolSpec) (err error) {
 		return err
 	}
 	relay := filepath.Join(p.dir, "relay.yaml")
-	if err := rewrite(relay, append([]setting{{"seeds", `["127.0.0.1:17946"]`}}, poolPorts...), ""); err != nil {
+	if err := rewrite(relay, append([]setting{{"seeds", `["127.0.0.1:17946"]`}, {"drain", "0s"}}, poolPorts...), ""); err != nil {
 		return err
 	}
 	p.tls, err = secure(p.dir, relay)

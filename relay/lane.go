@@ -26,21 +26,24 @@ const closeBound = time.Second
 // the rest; one that is wrapped in another handler is served by fallback alone.
 // Both give the same answers; only the cost differs.
 func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) error {
-	requests, release := context.WithCancel(context.WithoutCancel(ctx))
-	defer release()
+	// What is held at the end is answered, with ErrLeaving.
+	requests, release := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer release(nil)
 	fallback.BaseContext = func(net.Listener) context.Context { return requests }
-	fallback.RegisterOnShutdown(release)
 
 	group, serving := errgroup.WithContext(ctx)
-	behind := listener
+	behind, retire := listener, func() {}
 	if s, ok := fallback.Handler.(*server); ok {
 		l := newLane(s, requests, listener.Addr())
+		retire = l.retire
 		group.Go(func() error { return l.run(serving, listener) })
 		behind = l.foreign
 	}
 	group.Go(func() error { return fallback.Serve(behind) })
 	group.Go(func() error {
 		<-serving.Done()
+		retire()
+		release(ErrLeaving)
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
 		defer cancel()
 		if fallback.Shutdown(closing) != nil {
@@ -68,6 +71,8 @@ type lane struct {
 	mu    sync.Mutex
 	conns map[*laneConn]struct{} // bounded by who admits connections
 	ended bool
+
+	retired atomic.Int64 // the tick at which a connection was last told to end; 0: none
 }
 
 func newLane(s *server, requests context.Context, addr net.Addr) *lane {
@@ -85,10 +90,15 @@ func (l *lane) run(ctx context.Context, listener net.Listener) error {
 	defer ticker.Stop()
 	ended := make(chan struct{})
 	l.wait.Go(func() {
-		for {
+		for next := l.server.Departure.next(); ; {
 			select {
 			case <-ended:
 				return
+			case <-next:
+				next = l.server.Departure.next() // before the look: no stage is missed
+				if l.server.Departure.Stage() >= Retiring {
+					l.retire()
+				}
 			case <-ticker.C:
 				l.sweep()
 			}
@@ -154,6 +164,7 @@ func (l *lane) enter(c *laneConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.ended {
+		c.last.Store(l.server.Departure.Stage() == Parting)
 		l.conns[c] = struct{}{}
 	}
 	return !l.ended
@@ -183,6 +194,7 @@ func (l *lane) sweep() {
 		deadline := c.deadline.Load()
 		return deadline != 0 && deadline <= now
 	})
+	l.goAway(now)
 }
 
 // closeSome closes connections; their readers then end them.

@@ -20,6 +20,9 @@ type laneConn struct {
 	deadline atomic.Int64 // the tick at which the connection is closed; 0: never
 	idle     atomic.Bool  // waits for a request: closed at once when the node ends
 
+	last atomic.Bool // the next answer is the last
+	h2   *h2Conn     // under lane.mu; nil when it speaks HTTP/1.1
+
 	waiter   waiter
 	held     bool          // the last request is answered by who wakes it; of the reader
 	answered chan struct{} // a token after each held request; made with the first
@@ -47,6 +50,7 @@ const lingerBytes = 128 << 10
 var (
 	errForeign   = errors.New("not for a lane")
 	errAmbiguous = errors.New("an ambiguous request")
+	errLast      = errors.New("the last answer was given")
 )
 
 // serve reads requests and answers them until the connection ends or net/http
@@ -62,6 +66,9 @@ func (c *laneConn) serve() {
 		c.lane.handOver(c)
 	case errors.Is(err, errAmbiguous):
 		c.refuse()
+		c.lane.close(c)
+	case errors.Is(err, errLast):
+		c.linger()
 		c.lane.close(c)
 	default:
 		c.lane.close(c)
@@ -210,7 +217,7 @@ func (c *laneConn) answer(r *laneRequest, size int) error {
 
 // reply writes an answer during a turn.
 func (c *laneConn) reply(p *prepared, head bool) error {
-	if c.raw == nil || head {
+	if c.raw == nil || head || c.last.Load() {
 		return c.send(p, head)
 	}
 	front, body := p.front(c.lane.clock.date.Load())
@@ -236,6 +243,9 @@ func (c *laneConn) reply(p *prepared, head bool) error {
 func (c *laneConn) send(p *prepared, head bool) error {
 	c.begin(patience(len(p.body)))
 	now := c.lane.clock.date.Load()
+	if c.last.Load() {
+		return c.sendLast(p, now, head)
+	}
 	if head {
 		c.lane.server.Load.Add(0, 0)
 		_, err := c.Write(p.appendHead(nil, now))
@@ -286,7 +296,7 @@ func (c *laneConn) wake(a *answering, o outcome) {
 		return
 	}
 	p := a.answer(o, &c.waiter.wish)
-	if c.raw == nil || c.waiter.head {
+	if c.raw == nil || c.waiter.head || c.last.Load() {
 		c.lane.wait.Go(func() { c.finish(p, nil, nil) })
 		return
 	}
@@ -316,11 +326,14 @@ func (c *laneConn) finish(p *prepared, front, body []byte) {
 	} else {
 		err = c.push(p, front, body)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		c.rest(restPatience)
+	case errors.Is(err, errLast) && c.closeWrite():
+		c.deadline.Store(c.lane.clock.after(endPatience)) // until then its reader waits for the viewer to close
+	default:
 		_ = c.Close() // its reader then ends it
-		return
 	}
-	c.rest(restPatience)
 }
 
 // abandon closes a connection whose request won't be answered.
@@ -338,13 +351,5 @@ func (c *laneConn) refuse() {
 	if _, err := c.Write(front); err != nil {
 		return
 	}
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		for left := lingerBytes; left > 0; left -= c.filled {
-			c.filled = 0
-			c.release()
-			if c.fill() != nil {
-				return
-			}
-		}
-	}
+	c.linger()
 }

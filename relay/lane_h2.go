@@ -54,6 +54,7 @@ type h2Conn struct {
 	nodeHandlers int    // and for other nodes
 	parked       bool   // the reader waits for a frame
 	resting      bool   // and nothing else goes on
+	retired      int64  // the tick at which GOAWAY was announced; 0: it was not
 	leaving      bool   // GOAWAY was said: nothing new
 	ended        error  // why it is over
 
@@ -121,6 +122,7 @@ func (c *h2Conn) run() error {
 	c.mu.Lock()
 	c.appendSettings()
 	c.mu.Unlock()
+	c.lane.name(c)
 	var preface [len(http2.ClientPreface)]byte
 	if _, err := io.ReadFull(c.reader, preface[:]); err != nil {
 		return err

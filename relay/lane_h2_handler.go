@@ -206,6 +206,9 @@ func (w *h2Writer) push(more bool) error {
 	}
 	if !w.begun {
 		w.begun = true
+		if len(w.header["Connection"]) > 0 {
+			c.retireLocked() // "close", as net/http takes it
+		}
 		fields, date := w.block()
 		c.appendBlock(s.id, fields, date, ends)
 		if ends {

@@ -67,9 +67,12 @@ func (c *h2Conn) appendReset(id uint32, code http2.ErrCode) {
 	*b = binary.BigEndian.AppendUint32(*b, uint32(code))
 }
 
-func (c *h2Conn) appendGoAway(code http2.ErrCode) {
+func (c *h2Conn) appendGoAway(code http2.ErrCode) { c.appendGoAwayAfter(c.newest, code) }
+
+// appendGoAwayAfter says that streams beyond the newest are not served.
+func (c *h2Conn) appendGoAwayAfter(newest uint32, code http2.ErrCode) {
 	b := c.appendHead(http2.FrameGoAway, 0, 0, 8)
-	*b = binary.BigEndian.AppendUint32(*b, c.newest)
+	*b = binary.BigEndian.AppendUint32(*b, newest)
 	*b = binary.BigEndian.AppendUint32(*b, uint32(code))
 }
 

@@ -12,6 +12,7 @@ type target struct {
 	index   *rendering // of a multivariant playlist, or nil
 	window  *Window    // of a media playlist or of a media object
 	list    bool       // of window
+	parts   bool       // the node parts: there are no lists any more
 	name    MediaName  // of the object
 }
 
@@ -47,6 +48,7 @@ func (s *server) locate(path string) (t target, ok bool) {
 		return t, false
 	}
 	if t.list = file == "live.m3u8"; t.list {
+		t.parts = s.Departure.Stage() == Parting
 		return t, true
 	}
 	var err error
@@ -173,6 +175,8 @@ type outcome struct {
 // is to be held.
 func (t target) now(d directives) outcome {
 	switch {
+	case t.parts:
+		return outcome{err: ErrLeaving}
 	case t.index != nil:
 		return outcome{caching: t.caching, index: t.index}
 	case !t.list:

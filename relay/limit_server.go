@@ -30,6 +30,7 @@ func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    headerBytes,
 		Protocols:         protocols,
 		ConnState:         TrackState,
+		ConnContext:       noteBirth,
 		ErrorLog:          ErrorLog(log),
 	}
 }

@@ -24,6 +24,11 @@ type ServerConfig struct {
 	// no relay, or it was sent on before: it gets 503. What lies below the
 	// multivariant playlist is served to who asks.
 	NodesOnly bool
+	// Departure is how far the node is on its way out of the pool. Nil: it stays.
+	Departure *Departure
+	// Elsewhere is what Redirect is, for a node that drains. Nil: what Redirect
+	// says.
+	Elsewhere func() string
 	// Ready tells why this node is not to be listed; nil when it is.
 	Ready func() error
 	// Alive tells what an operator should know of a node that lives, as
@@ -69,11 +74,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	expectNoBody(w, r)
 	h := w.Header()
 	open(h)
+	s.part(w, r)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
 		preflight(w)
 		return
+	case http.MethodPost:
+		if strings.HasPrefix(r.URL.Path, "/pool/") && r.URL.RawPath == "" {
+			s.pool(w, r) // an order that one node passes on to another
+			return
+		}
+		fallthrough
 	default:
 		h.Set("Allow", "GET, HEAD, OPTIONS")
 		s.refuse(w, http.StatusMethodNotAllowed, "this server takes GET and HEAD only")
@@ -155,6 +167,8 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 	switch {
 	case window == nil:
 		s.fail(w, r, ErrNotFound, st.caching.refused)
+	case s.Departure.Stage() == Parting && (file == "live.m3u8" || file == longListName):
+		s.fail(w, r, ErrLeaving, nil)
 	case file == "live.m3u8":
 		s.live(w, r, window)
 	case file == longListName:
@@ -323,7 +337,8 @@ func (s *server) pool(w http.ResponseWriter, r *http.Request) {
 // aborted answer is never cached. refused is for how long caches may keep that
 // there is no such thing.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, refused []string) {
-	if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
+	gone := r.Context().Err() != nil && !errors.Is(context.Cause(r.Context()), ErrLeaving)
+	if gone || errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler)
 	}
 	s.failed(w, err, refused)
@@ -341,6 +356,8 @@ func (s *server) failed(w http.ResponseWriter, err error, refused []string) {
 		s.refuse(w, http.StatusBadRequest, "this lies too far ahead of the live stream")
 	case errors.Is(err, ErrUnavailable):
 		s.refuse(w, http.StatusServiceUnavailable, "this can't be had at this moment, try again")
+	case errors.Is(err, ErrLeaving):
+		s.refuse(w, http.StatusServiceUnavailable, "this node leaves, ask another one")
 	case errors.Is(err, ErrStalled):
 		s.refuse(w, http.StatusServiceUnavailable, "the stream stands still, try again")
 	default:

@@ -12,6 +12,9 @@ const sentMark = "_sc_sent=1"
 // index answers with a multivariant playlist: the only place where a new
 // session begins, hence the only one that sends viewers elsewhere.
 func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, file string) {
+	if s.Departure.Stage() >= Draining {
+		w.Header()["Connection"] = connectionClose // a lane's HTTP/2 takes it as net/http's does
+	}
 	if !s.begins() && !s.fromNode(r) {
 		if base := s.elsewhere(r); base != "" {
 			s.sendOn(w, r, base+prefix+"/"+name+"/"+file)
@@ -21,6 +24,10 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 			s.refuse(w, http.StatusServiceUnavailable, "there is no relay yet, try again")
 			return
 		}
+	}
+	if s.Departure.Stage() == Parting {
+		s.fail(w, r, ErrLeaving, nil)
+		return
 	}
 	st := s.Store.Stream(name)
 	if st == nil {
@@ -39,14 +46,20 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 }
 
 // begins tells whether any session may begin here.
-func (s *server) begins() bool { return s.Redirect == nil && !s.NodesOnly }
+func (s *server) begins() bool {
+	return s.Redirect == nil && !s.NodesOnly && s.Departure.Stage() == Staying
+}
 
 // elsewhere is the base URL of the node that a new session is sent to, or "".
 func (s *server) elsewhere(r *http.Request) string {
-	if s.Redirect == nil || strings.Contains(r.URL.RawQuery, sentMark) {
+	where := s.Redirect
+	if s.Departure.Stage() >= Draining && s.Elsewhere != nil {
+		where = s.Elsewhere
+	}
+	if where == nil || strings.Contains(r.URL.RawQuery, sentMark) {
 		return ""
 	}
-	return s.Redirect()
+	return where()
 }
 
 // sendOn sends a new session to another node, its query kept.

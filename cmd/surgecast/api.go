@@ -17,7 +17,8 @@ type apiConfig struct {
 	Token   string
 	Status  func(ctx context.Context) *poolStatus
 	Metrics http.Handler
-	Streams streamControl // nil on a relay
+	Streams streamControl    // nil on a relay
+	Drain   http.HandlerFunc // takes a drainRequest; nil: there is nothing to drain
 }
 
 // newAPIToken makes the key of a private API, anew at each start.
@@ -37,6 +38,9 @@ func newAPI(c apiConfig) http.Handler {
 		routes.HandleFunc("POST /streams/{stream}/marks", c.markStream)
 	} else {
 		routes.HandleFunc("POST /streams/", elsewhere)
+	}
+	if c.Drain != nil {
+		routes.HandleFunc("POST /drain", c.Drain)
 	}
 	routes.HandleFunc("GET /debug/pprof/", pprof.Index)
 	routes.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -63,7 +63,9 @@ type NodeConfig struct {
 	DVRBytes ByteSize `yaml:"dvr_bytes"`
 
 	// Drain is how long a node that was told to end goes on serving after it
-	// asked the pool to send viewers elsewhere. Default 2s.
+	// asked the pool to send viewers elsewhere. Longer than twice what resolvers
+	// and browsers keep a DNS answer: only then does nobody come any more.
+	// Default 120s; of an origin, which has no viewers to send away, 2s.
 	Drain Duration `yaml:"drain"`
 
 	// TLS is where viewers are served by HTTPS. Default off: it needs files.
@@ -111,7 +113,7 @@ func defaultNodeConfig() NodeConfig {
 		DVRBytes: 10e9,
 		TLS:      TLSConfig{Port: defaultTLSPort},
 		Limits:   LimitsConfig{Connections: relay.DefaultConnections, PerAddress: relay.DefaultPerAddress},
-		Drain:    Duration(2 * time.Second),
+		Drain:    Duration(2 * time.Minute),
 		Log:      LogConfig{Level: LogLevel(slog.LevelInfo), Format: "text"},
 	}
 }

@@ -86,8 +86,10 @@ type StreamConfig struct {
 }
 
 func defaultOriginConfig() OriginConfig {
+	shared := defaultNodeConfig()
+	shared.Drain = Duration(2 * time.Second) // for the relays to hear of it
 	return OriginConfig{
-		NodeConfig:   defaultNodeConfig(),
+		NodeConfig:   shared,
 		ServeViewers: ServeWhenPoolEmpty,
 		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},

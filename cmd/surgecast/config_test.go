@@ -102,7 +102,7 @@ func TestSamplesAreComplete(t *testing.T) {
 		o.TLS != defaults.TLS || o.Limits != defaults.Limits || o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
 		t.Errorf("origin.yaml shows other defaults than the code has: %+v", o)
 	}
-	if r.Ports != defaults.Ports || r.TLS != defaults.TLS || r.Limits != defaults.Limits || r.DVRBytes != defaults.DVRBytes || r.Drain != defaults.Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
+	if r.Ports != defaults.Ports || r.TLS != defaults.TLS || r.Limits != defaults.Limits || r.DVRBytes != defaults.DVRBytes || r.Drain != defaultNodeConfig().Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
 		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
 	}
 	if plain := defaultNameserverConfig(); n.Ports != plain.Ports || n.Dir != plain.Dir || n.Log != plain.Log || n.ServeViewers != plain.ServeViewers || n.DNS.Port != plain.DNS.Port {

@@ -34,6 +34,8 @@ const (
 	green = "32"
 	red   = "31"
 	cyan  = "36"
+
+	yellow = "33"
 )
 
 func (s *screen) paint(style, text string) string {

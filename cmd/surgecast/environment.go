@@ -22,6 +22,14 @@ type environment struct {
 
 	// Kernel is /proc/sys, to give advice on its settings; nil for none.
 	Kernel fs.FS
+
+	// Inherited are the listeners that the service manager has open; nil for
+	// none.
+	Inherited *inheritedSockets
+
+	// Notify tells the service manager a state, as sd_notify(3) has it; nil for
+	// none.
+	Notify func(state string) error
 }
 
 // connectBound is how long a node waits for a connection to another one: a

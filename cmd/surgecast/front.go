@@ -30,6 +30,7 @@ func (n *node) openFront(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	_, n.inherited = plain.(*inheritedListener)
 	n.viewers = n.gate.Guard(plain, false)
 	if !n.config.TLS.On() {
 		return nil
@@ -53,11 +54,28 @@ func (n *node) openFront(ctx context.Context) error {
 
 // runFront serves both listeners: secure answers those who come by TLS.
 func (n *node) runFront(ctx context.Context, group *errgroup.Group, public, secure http.Handler) {
-	group.Go(func() error { return relay.Serve(ctx, n.viewers, relay.NewHTTPServer(public, n.log)) })
+	// A front that has drained ends first, and with it all else.
+	ctx, end := context.WithCancelCause(ctx)
+	group.Go(func() error {
+		select {
+		case <-n.drained:
+			end(errEnded)
+		case <-ctx.Done():
+			end(nil)
+		}
+		return nil
+	})
+	serve := func(listener net.Listener, handler http.Handler) {
+		group.Go(func() error {
+			n.awaitWarm(ctx)
+			return relay.Serve(ctx, listener, relay.NewHTTPServer(handler, n.log))
+		})
+	}
+	serve(n.viewers, public)
 	if n.secure == nil {
 		return
 	}
-	group.Go(func() error { return relay.Serve(ctx, n.secure, relay.NewHTTPServer(secure, n.log)) })
+	serve(n.secure, secure)
 	group.Go(func() error {
 		// Only here: without files to read again, a hang-up ends the process as
 		// it ends others.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,12 @@ type node struct {
 
 	streams streamControl // nil on a relay
 
+	orders    *drainOrders                    // what operators said
+	departure *relay.Departure                // how far it is on its way out
+	inherited bool                            // the viewers' sockets outlive this process
+	warm      func(ctx context.Context) error // waits until there is something to serve; nil: there is from the start
+	drained   chan struct{}                   // closed when viewers are to be served no longer
+
 	mu        sync.Mutex
 	announced cluster.State // what the pool was told last
 }
@@ -74,6 +81,8 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		credential: relay.NewCredential(config.PoolSecret),
 		began:      time.Now(),
 		token:      newAPIToken(),
+		departure:  new(relay.Departure),
+		drained:    make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -81,6 +90,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		}
 	}()
 	if n.folder, err = openStateDir(config.Dir, o.Address); err != nil {
+		return nil, err
+	}
+	if n.orders, err = openDrainOrders(filepath.Join(n.folder.Path, drainFileName)); err != nil {
 		return nil, err
 	}
 	if err = n.openFront(ctx); err != nil {
@@ -100,7 +112,7 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 
 // listen opens a TCP listener on the node's address.
 func (n *node) listen(ctx context.Context, port Port, key string) (net.Listener, error) {
-	listener, err := n.env.Listen(ctx, "tcp", n.at(port))
+	listener, err := n.env.listenHere(ctx, n.at(port))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w (choose another port there, or another --address)", key, err)
 	}
@@ -122,7 +134,7 @@ func (n *node) newCluster() error {
 	}
 	n.announced = cluster.State{
 		Role:     n.role,
-		Status:   cluster.StatusJoining,
+		Status:   n.firstStatus(),
 		Media:    n.viewers.Addr().String(),
 		Capacity: int64(n.config.Capacity),
 		Version:  version(),
@@ -169,11 +181,12 @@ func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure ht
 	group.Go(func() error { return n.prober.Run(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
 	n.runFront(ctx, group, public, secure)
+	group.Go(func() error { return n.tellManager(ctx) })
 	n.advise()
 	if n.api == nil {
 		return nil
 	}
-	private := newAPI(apiConfig{Token: n.token, Status: n.poolStatus, Metrics: n.metrics(), Streams: n.streams})
+	private := newAPI(apiConfig{Token: n.token, Status: n.poolStatus, Metrics: n.metrics(), Streams: n.streams, Drain: n.serveDrain})
 	group.Go(func() error { return relay.Serve(ctx, n.api, relay.NewHTTPServer(private, n.log)) })
 	return n.folder.WriteAPI(apiFile{URL: "http://" + n.api.Addr().String(), Token: n.token, PID: os.Getpid()})
 }
@@ -187,13 +200,8 @@ func (n *node) live(ctx context.Context, start func(ctx context.Context, group *
 	group, inner := errgroup.WithContext(inner)
 	group.Go(func() error { return start(inner, group) })
 	group.Go(func() error {
-		select {
-		case <-inner.Done():
-			return nil
-		case <-ctx.Done():
-		}
-		n.drain(inner)
-		end(errEnded)
+		n.depart(ctx, inner)
+		close(n.drained)
 		return nil
 	})
 	err := errors.Join(ignoreEnd(group.Wait()), n.Close())
@@ -213,20 +221,6 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// drain asks the pool to send viewers elsewhere, and serves them until then. A
-// node that never served has none to wait for.
-func (n *node) drain(ctx context.Context) {
-	served := n.status() == cluster.StatusServing
-	n.setStatus(cluster.StatusDraining)
-	if !served {
-		return
-	}
-	select {
-	case <-time.After(time.Duration(n.config.Drain)):
-	case <-ctx.Done():
-	}
-}
-
 // status is what the pool was told last.
 func (n *node) status() cluster.Status {
 	n.mu.Lock()
@@ -240,7 +234,8 @@ func (n *node) setStatus(to cluster.Status, only ...cluster.Status) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	from := n.announced.Status
-	if !from.MayBecome(to) || len(only) > 0 && !slices.Contains(only, from) {
+	sealed := from == cluster.StatusDraining && to == cluster.StatusWarming && !n.orders.stays()
+	if !from.MayBecome(to) || sealed || len(only) > 0 && !slices.Contains(only, from) {
 		return false
 	}
 	n.announced.Status = to

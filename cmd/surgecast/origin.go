@@ -43,8 +43,12 @@ func (c *originCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env, err := serviceEnvironment()
+	if err != nil {
+		return err
+	}
 	log := config.Log.logger(os.Stderr)
-	o, err := newOriginNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	o, err := newOriginNode(ctx, config, nodeOptions{Address: address, Env: env, Logger: log})
 	if err != nil {
 		return err
 	}

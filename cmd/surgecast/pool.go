@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,7 +42,10 @@ func (n *node) ownStatus() nodeStatus {
 
 // statusOf is what gossip tells of a node.
 func statusOf(name string, s cluster.State) nodeStatus {
-	return nodeStatus{Name: name, Role: string(s.Role), State: string(s.Status), Address: s.Media, Version: s.Version}
+	return nodeStatus{
+		Name: name, Role: string(s.Role), State: string(s.Status), Version: s.Version,
+		Address: cmp.Or(s.Public, s.Media), Tier: s.Tier, Capacity: s.Capacity,
+	}
 }
 
 // serveOwnStatus answers GET /pool/status; the server has checked that a node asks.
@@ -58,6 +62,9 @@ func (n *node) poolStatus(ctx context.Context) *poolStatus {
 		asking.Go(func() { status.Nodes[i] = n.askMember(ctx, m) })
 	}
 	asking.Wait()
+	for i, share := range cluster.Shares(members, true) {
+		status.Nodes[i].DNSShare = share
+	}
 	status.sort()
 	return status
 }
@@ -65,8 +72,11 @@ func (n *node) poolStatus(ctx context.Context) *poolStatus {
 // askMember returns what a member tells of itself, else what gossip tells of
 // it and why the rest is missing.
 func (n *node) askMember(ctx context.Context, m cluster.Member) nodeStatus {
-	if m.Self {
+	switch {
+	case m.Self:
 		return n.ownStatus()
+	case m.State.Media == "": // a node without media has no figures either
+		return statusOf(m.Name, m.State)
 	}
 	told, err := n.fetchOwnStatus(ctx, m.State.Media)
 	if err == nil && told.Name != m.Name {

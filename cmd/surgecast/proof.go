@@ -67,14 +67,14 @@ func (r *relayNode) proveList(ctx context.Context, stream *relay.Stream, renditi
 	return nil
 }
 
-// askSelf gets a path from the relay's own listener.
-func (r *relayNode) askSelf(ctx context.Context, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.viewers.Addr().String()+path, nil)
+// askSelf gets a path from the node's own listener.
+func (n *node) askSelf(ctx context.Context, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.viewers.Addr().String()+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	request.Host = r.config.Zone // the name under which viewers come; none: the address
-	response, err := r.client.Do(request)
+	request.Host = n.config.Zone // the name under which viewers come; none: the address
+	response, err := n.client.Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func answerable(w *relay.Window) bool {
 // watchSelf returns when the relay does not serve rightly any more: when its own
 // listener fails three times in a row, or when its probers find its media older
 // than those of the others, which it can't see by itself. It also returns when
-// the relay was told to warm up anew.
+// the relay was told to drain, or to warm up anew.
 func (r *relayNode) watchSelf(ctx context.Context) (reason string, err error) {
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
@@ -50,7 +50,11 @@ func (r *relayNode) watchSelf(ctx context.Context) (reason string, err error) {
 		select {
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
+		case <-r.orders.Changed():
 		case <-tick.C:
+		}
+		if r.orders.drains() {
+			return "it was told to drain", nil
 		}
 		if r.cluster.Verdicts().Failure(r.cluster.Name()) == cluster.FailureStale {
 			return "its media are older than those of the pool", nil

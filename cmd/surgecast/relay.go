@@ -44,8 +44,12 @@ func (c *relayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env, err := serviceEnvironment()
+	if err != nil {
+		return err
+	}
 	log := config.Log.logger(os.Stderr)
-	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: env, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -57,6 +61,7 @@ type relayNode struct {
 	*node
 	follower *relay.Follower
 	public   http.Handler
+	byTLS    http.Handler // public, for those who come by TLS
 }
 
 // newRelayNode builds a relay in boot order; nothing is served before Run.
@@ -85,10 +90,14 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Precedence:     live,
 		DVR:            r.dvr,
 	})
+	r.warm = func(ctx context.Context) error { return r.until(ctx, r.follower.Changed, r.follower.Warm) }
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
 	pool.HandleFunc("GET "+probePath, n.serveProbe)
-	r.public = relay.NewServer(relay.ServerConfig{
+	n.routeDrain(pool)
+	server := relay.ServerConfig{
+		Departure:  n.departure,
+		Elsewhere:  n.elsewhere,
 		Store:      n.store,
 		Credential: n.credential,
 		Load:       n.load,
@@ -97,7 +106,10 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Alive:      n.alive,
 		Pool:       pool,
 		Player:     player.Handler(),
-	})
+	}
+	r.public = relay.NewServer(server)
+	server.Elsewhere = func() string { return n.secureBase(n.elsewhere()) }
+	r.byTLS = relay.NewServer(server)
 	return r, nil
 }
 
@@ -132,7 +144,7 @@ func (r *relayNode) origins() []string {
 // Run runs the relay until ctx ends and it has drained.
 func (r *relayNode) Run(ctx context.Context) error {
 	return r.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := r.run(ctx, group, r.public, r.public); err != nil {
+		if err := r.run(ctx, group, r.public, r.byTLS); err != nil {
 			return err
 		}
 		group.Go(func() error { return r.follower.Run(ctx) })
@@ -170,14 +182,17 @@ func (r *relayNode) ready() error {
 }
 
 // rise takes the relay from joining to serving, and again when it finds that it
-// does not serve rightly. When the origin or the gossip is gone, it goes on
-// serving what it has.
+// does not serve rightly, or when a drain was taken back. When the origin or the
+// gossip is gone, it goes on serving what it has.
 func (r *relayNode) rise(ctx context.Context) error {
 	if err := r.until(ctx, r.cluster.Changed, func() bool { return len(r.cluster.Members()) > 1 }); err != nil {
 		return err
 	}
-	r.setStatus(cluster.StatusWarming)
 	for {
+		if err := r.until(ctx, r.orders.Changed, r.orders.stays); err != nil {
+			return err
+		}
+		r.setStatus(cluster.StatusWarming)
 		if err := r.proveAll(ctx); err != nil {
 			return err
 		}
@@ -194,7 +209,7 @@ func (r *relayNode) rise(ctx context.Context) error {
 // proof that it serves it, and that others see it from outside.
 func (r *relayNode) proveAll(ctx context.Context) error {
 	began := time.Now()
-	if err := r.until(ctx, r.follower.Changed, r.follower.Warm); err != nil {
+	if err := r.warm(ctx); err != nil {
 		return err
 	}
 	fetched := time.Now()

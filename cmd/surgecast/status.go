@@ -3,34 +3,38 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // statusCmd shows the pool as one of its nodes sees it.
 type statusCmd struct {
 	apiFlags
-	JSON bool `help:"Print JSON, for programs."`
+	JSON  bool `help:"Print JSON, for programs: one object, or with --watch one a line."`
+	Watch bool `help:"Show it anew each second, until interrupted." short:"w"`
 }
 
 // Help is shown by --help.
 func (*statusCmd) Help() string {
 	return `Asks one node, which asks all the others for their own figures: a node that is
-listed and does not answer shows as such.
+listed and does not answer shows as such. MBIT/S is what a node sends now, OF what
+it can; LAG the age of its newest media; DNS the part of the answers for the zone
+that names it. A terminal too narrow gets fewer columns.
 
 	surgecast status --dir ~/evening
+	surgecast status --watch
 	surgecast status --node http://192.0.2.10:9090 --key-file api.json --json`
 }
 
 // Run asks and prints.
 func (c *statusCmd) Run(ctx context.Context, out io.Writer) error {
-	var status poolStatus
-	if err := c.ask(ctx, statusRequest, &status); err != nil {
+	if c.Watch {
+		return c.watch(ctx, out)
+	}
+	status, err := c.status(ctx)
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -38,7 +42,15 @@ func (c *statusCmd) Run(ctx context.Context, out io.Writer) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(status)
 	}
-	return status.writeTable(out)
+	return status.writeTable(out, terminalOf(out))
+}
+
+func (c *statusCmd) status(ctx context.Context) (*poolStatus, error) {
+	var status poolStatus
+	if err := c.ask(ctx, statusRequest, &status); err != nil {
+		return nil, err
+	}
+	return &status, nil
 }
 
 // statusRequest gets a poolStatus.
@@ -63,6 +75,14 @@ type nodeStatus struct {
 	Address string `json:"address"` // where viewers and relays reach it
 	Version string `json:"version"`
 
+	Tier     int    `json:"tier"`             // hops from the origin, 1 to 3; 0: not known, or none
+	Parent   string `json:"parent,omitempty"` // where it fetches from; "": not known
+	Capacity int64  `json:"capacity"`         // bits per second to viewers; 0: not known
+
+	// DNSShare is its part of the address records that answer for the zone's
+	// name, as the node that was asked sees it: 0 to 1.
+	DNSShare float64 `json:"dns_share"`
+
 	// Error says why the node's own figures are missing; then those below are
 	// zero.
 	Error string `json:"error,omitempty"`
@@ -85,67 +105,3 @@ func (s *poolStatus) sort() {
 		return strings.Compare(a.Address, b.Address)
 	})
 }
-
-// writeTable prints the pool for people.
-func (s *poolStatus) writeTable(out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "  NODE\tROLE\tSTATE\tADDRESS\tVIEWERS\tMBIT/S\tLAG\tVERSION")
-	for _, n := range s.Nodes {
-		mark := " "
-		if n.Name == s.Asked {
-			mark = "*"
-		}
-		fmt.Fprintf(table, "%s %s\t%s\t%s\t%s\t%s\t%s\n", mark, short(n.Name), n.Role, n.State, n.Address, n.figures(), n.Version)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(out, "\n%s\n", s.summary())
-	return err
-}
-
-func (n nodeStatus) figures() string {
-	if n.Error != "" {
-		return "-\t-\tno answer"
-	}
-	lag := "-"
-	if n.LagSeconds != nil {
-		lag = fmt.Sprintf("%.0f ms", *n.LagSeconds*1000)
-	}
-	return fmt.Sprintf("%.0f\t%.1f\t%s", n.Viewers, n.BitsPerSecond/1e6, lag)
-}
-
-// summary is the line under the table.
-func (s *poolStatus) summary() string {
-	if s.Isolated {
-		return "* was asked. It sees no other node: check its seeds and the network."
-	}
-	serving, silent := 0, 0
-	var viewers, bits float64
-	for _, n := range s.Nodes {
-		if n.Role == "relay" && n.State == "serving" {
-			serving++
-		}
-		if n.Error != "" {
-			silent++
-		}
-		viewers += n.Viewers
-		bits += n.BitsPerSecond
-	}
-	text := fmt.Sprintf("* was asked. %s serving, %s, %.1f Mbit/s in all.",
-		count(serving, "relay"), count(int(math.Round(viewers)), "viewer"), bits/1e6)
-	if silent > 0 {
-		text += fmt.Sprintf(" %s did not answer within %v.", count(silent, "node"), memberAnswerBound)
-	}
-	return text
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// short is enough of a node's random name to tell it from the others.
-func short(name string) string { return name[:min(8, len(name))] }

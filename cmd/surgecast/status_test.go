@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -16,7 +17,7 @@ func samplePool() *poolStatus {
 	lag := 0.0412
 	s := &poolStatus{Asked: "aaaaaaaabbbb", Nodes: []nodeStatus{
 		{Name: "cccccccc0000", Role: "relay", State: "serving", Address: "127.0.0.3:8080", Version: "devel", Error: "timed out"},
-		{Name: "bbbbbbbb0000", Role: "relay", State: "serving", Address: "127.0.0.2:8080", Version: "devel", Viewers: 12.2, BitsPerSecond: 34.56e6, LagSeconds: &lag},
+		{Name: "bbbbbbbb0000", Role: "relay", State: "serving", Address: "127.0.0.2:8080", Version: "devel", Viewers: 12.2, BitsPerSecond: 34.56e6, LagSeconds: &lag, Tier: 1, Parent: "127.0.0.1:8080", Capacity: 100e6, DNSShare: 0.625},
 		{Name: "aaaaaaaabbbb", Role: "origin", State: "serving", Address: "127.0.0.1:8080", Version: "devel", BitsPerSecond: 9e6},
 		{Name: "dddddddd0000", Role: "relay", State: "warming", Address: "127.0.0.4:8080", Version: "v0.2.0"},
 	}}
@@ -26,19 +27,104 @@ func samplePool() *poolStatus {
 
 func TestStatusTable(t *testing.T) {
 	var out bytes.Buffer
-	if err := samplePool().writeTable(&out); err != nil {
+	if err := samplePool().writeTable(&out, terminal{}); err != nil {
 		t.Fatal(err)
 	}
-	want := `  NODE      ROLE    STATE    ADDRESS         VIEWERS  MBIT/S  LAG        VERSION
-* aaaaaaaa  origin  serving  127.0.0.1:8080  0        9.0     -          devel
-  bbbbbbbb  relay   serving  127.0.0.2:8080  12       34.6    41 ms      devel
-  cccccccc  relay   serving  127.0.0.3:8080  -        -       no answer  devel
-  dddddddd  relay   warming  127.0.0.4:8080  0        0.0     -          v0.2.0
+	want := `  NODE      ROLE    STATE    ADDRESS         TIER  PARENT          VIEWERS  MBIT/S   OF        LAG     DNS  VERSION
+* aaaaaaaa  origin  serving  127.0.0.1:8080     -  -                     0     9.0    -          -       -  devel
+  bbbbbbbb  relay   serving  127.0.0.2:8080     1  127.0.0.1:8080       12    34.6  100      41 ms  62.5 %  devel
+  cccccccc  relay   serving  127.0.0.3:8080     -  -                     -       -    -  no answer       -  devel
+  dddddddd  relay   warming  127.0.0.4:8080     -  -                     0     0.0    -          -       -  v0.2.0
 
 * was asked. 2 relays serving, 12 viewers, 43.6 Mbit/s in all. 1 node did not answer within 1s.
 `
 	if out.String() != want {
 		t.Errorf("got:\n%s", out.String())
+	}
+}
+
+// A narrow terminal gets the columns that matter most, and the last line folded.
+func TestStatusTableIsAsNarrowAsTheTerminal(t *testing.T) {
+	for width, want := range map[int]string{
+		80: `  NODE      STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
+		60: `  NODE      STATE    ADDRESS         VIEWERS        LAG`,
+		45: `  NODE      STATE    ADDRESS         VIEWERS`,
+		20: `  NODE      STATE    ADDRESS`,
+	} {
+		var out bytes.Buffer
+		if err := samplePool().writeTable(&out, terminal{width: width}); err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(out.String(), "\n")
+		if strings.TrimRight(head, " ") != want {
+			t.Errorf("%d characters: %q", width, head)
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(strings.TrimRight(line, "\n")) > max(width, 36) {
+				t.Errorf("%d characters: %q is longer", width, line)
+			}
+		}
+	}
+}
+
+var styles = regexp.MustCompile("\x1b\\[[0-9]+m")
+
+// Colour changes nothing but the colour.
+func TestStatusTableInColour(t *testing.T) {
+	var plain, colored bytes.Buffer
+	if err := samplePool().writeTable(&plain, terminal{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := samplePool().writeTable(&colored, terminal{tty: true, color: true}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(plain.String(), "\x1b") {
+		t.Errorf("a file gets %q", plain.String())
+	}
+	if got := styles.ReplaceAllString(colored.String(), ""); got != plain.String() {
+		t.Errorf("got:\n%s\nwant:\n%s", got, plain.String())
+	}
+	for _, want := range []string{"\x1b[32mserving\x1b[0m", "\x1b[33mwarming\x1b[0m", "\x1b[31mserving\x1b[0m"} {
+		if !strings.Contains(colored.String(), want) {
+			t.Errorf("no %q in %q", want, colored.String())
+		}
+	}
+}
+
+// lineWriter ends a watch after some writes.
+type lineWriter struct {
+	bytes.Buffer
+	left int
+	end  context.CancelFunc
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	if w.left--; w.left == 0 {
+		w.end()
+	}
+	return w.Buffer.Write(b)
+}
+
+func TestStatusWatch(t *testing.T) {
+	dir := t.TempDir()
+	startAPI(t, dir)
+	for _, asJSON := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &lineWriter{left: 2, end: cancel}
+		if err := (&statusCmd{apiFlags: apiFlags{Dir: dir}, Watch: true, JSON: asJSON}).Run(ctx, out); err != nil {
+			t.Fatal(err)
+		}
+		if asJSON {
+			decoder := json.NewDecoder(out)
+			for range 2 {
+				var status poolStatus
+				if err := decoder.Decode(&status); err != nil || len(status.Nodes) != 4 {
+					t.Errorf("%v, %+v", err, status)
+				}
+			}
+		} else if text := out.String(); strings.Count(text, "* aaaaaaaa") != 2 || strings.Contains(text, "\x1b") {
+			t.Errorf("got %q", text)
+		}
 	}
 }
 

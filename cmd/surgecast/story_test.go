@@ -85,6 +85,7 @@ func (s *story) nodeConfig() NodeConfig {
 	c := defaultNodeConfig()
 	c.Dir, c.PoolSecret = s.dir, s.secret
 	c.Seeds = []HostPort{{netip.MustParseAddrPort(storyOrigin() + ":7946")}}
+	c.Drain = Duration(2 * time.Second)
 	c.Ports.API = 0 // its figures come from real sockets elsewhere
 	c.TLS.CertFile, c.TLS.KeyFile = s.certFile, s.keyFile
 	if s.every != nil {
@@ -132,9 +133,10 @@ func (s *story) startRelayWith(ctx context.Context, i int, change func(*relayNod
 	}
 	change(r)
 	ctx, stop := context.WithCancel(ctx)
-	one := &storyRelayNode{relayNode: r, stop: stop}
+	one := &storyRelayNode{relayNode: r, stop: stop, ended: make(chan struct{})}
 	s.relays = append(s.relays, one)
 	s.run(ctx, func(ctx context.Context) error {
+		defer close(one.ended)
 		if err := r.Run(ctx); !one.killed.Load() {
 			return err
 		}
@@ -148,6 +150,7 @@ type storyRelayNode struct {
 	*relayNode
 	stop   context.CancelFunc
 	killed atomic.Bool // it then ends with an error
+	ended  chan struct{}
 }
 
 func (s *story) run(ctx context.Context, run func(context.Context) error) {
