@@ -176,7 +176,7 @@ type outcome struct {
 func (t target) now(d directives) outcome {
 	switch {
 	case t.parts:
-		return outcome{err: ErrLeaving}
+		return outcome{caching: t.caching, err: ErrLeaving}
 	case t.index != nil:
 		return outcome{caching: t.caching, index: t.index}
 	case !t.list:
