@@ -56,3 +56,11 @@ func (m *multivariant) pathways() []string {
 	}
 	return ids
 }
+
+// steeringManifest is a steering manifest as a player reads it.
+type steeringManifest struct {
+	Version  int      `json:"VERSION"`
+	TTL      int      `json:"TTL"`
+	Reload   string   `json:"RELOAD-URI"`
+	Priority []string `json:"PATHWAY-PRIORITY"`
+}
