@@ -97,3 +97,37 @@ func (v *browserView) longestStall() time.Duration {
 	}
 	return time.Duration(ms) * time.Millisecond
 }
+
+// A page whose stream is lost for good on all the pathways of its playlist opens
+// it anew at a relay that it has heard of, also when its own is gone.
+func TestBrowserOpensElsewhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a pool and a browser")
+	}
+	t.Setenv(asMain, "1")
+	e := newEvening(t)
+	known := &roster{}
+	first, second := e.startRelay(t, 1), e.startRelay(t, 2)
+	for n := 1; n <= 2; n++ {
+		e.addReady(t, n, known)
+	}
+	e.awaitSegments(t, 4)
+	view := openBrowser(t)
+	view.open(e.url(1) + "/theatre/")
+	if view.eval(`String(document.documentElement.dataset.library)`) == "missing" {
+		t.Skip("built without hls.js: run make deps where npm can be reached")
+	}
+	view.await("playing", `state === 'playing'`)
+	view.playFor(3 * time.Second)
+	for _, relay := range []*child{first, second} {
+		if err := relay.process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	view.await("no relay is left", `state !== 'playing'`)
+	began := time.Now()
+	e.startRelay(t, 2)
+	e.addReady(t, 2, known)
+	view.await("playing again", fmt.Sprintf(`state === 'playing' && served() === %q`, strings.TrimPrefix(e.url(2), "http://")))
+	t.Logf("plays %v after the start of a relay at the address of the second", time.Since(began).Round(time.Millisecond))
+}
