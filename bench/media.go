@@ -206,6 +206,10 @@ func firstVariant(text string) (string, error) {
 
 // resolve makes a URI of a list into a path, as seen from the list's own.
 func resolve(list, uri string) string {
+	if _, rest, absolute := strings.Cut(uri, "://"); absolute {
+		_, uri, _ = strings.Cut(rest, "/") // of another pathway too: the load is for one node
+		uri = "/" + uri
+	}
 	if strings.HasPrefix(uri, "/") {
 		return uri
 	}

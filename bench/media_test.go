@@ -91,6 +91,7 @@ func TestResolve(t *testing.T) {
 		{"/t/main/live.m3u8", "/x/a.mp4", "/x/a.mp4"},
 		{"/t/main/live.m3u8", "../audio/a.mp4", "/t/audio/a.mp4"},
 		{"/index.m3u8", "a.m3u8", "/a.m3u8"},
+		{"/t/index.m3u8", "http://192.0.2.2:8080/t/main/live.m3u8", "/t/main/live.m3u8"},
 	} {
 		if got := resolve(c[0], c[1]); got != c[2] {
 			t.Errorf("%s in %s is %s, want %s", c[1], c[0], got, c[2])

@@ -164,6 +164,11 @@ func (s *server) cut(o outcome, w *wish) *prepared {
 		return serveAnswer(0, func(to http.ResponseWriter) { s.failed(to, o.err, o.caching.none(w.blocking)) })
 	case o.object != nil:
 		return s.cutObject(o.object, w)
+	case o.manifest != nil:
+		return serveAnswer(0, func(to http.ResponseWriter) {
+			describeManifest(to.Header())
+			_, _ = to.Write(o.manifest)
+		})
 	}
 	list := o.index
 	if o.version != nil {

@@ -10,6 +10,8 @@ import (
 type target struct {
 	caching *caching   // of its stream
 	index   *rendering // of a multivariant playlist, or nil
+	steer   *Steering  // of a steering manifest, or nil
+	stream  string     // whose it is
 	window  *Window    // of a media playlist or of a media object
 	list    bool       // of window
 	parts   bool       // the node parts: there are no lists any more
@@ -24,8 +26,18 @@ func (s *server) locate(path string) (t target, ok bool) {
 		return t, false
 	}
 	first, rest, ok := strings.Cut(path, "/")
-	if ok && strings.HasPrefix(first, "~") {
+	token := ""
+	switch {
+	case ok && strings.HasPrefix(first, "~"):
+		token = first
 		first, rest, ok = strings.Cut(rest, "/")
+	case first == "steering" && s.Steering != nil:
+		st := s.Store.Stream(rest)
+		if st == nil {
+			return t, false
+		}
+		t.caching, t.steer, t.stream = st.caching, s.Steering, rest
+		return t, true
 	}
 	if !ok || first == "" || first[0] == '~' {
 		return t, false
@@ -37,8 +49,14 @@ func (s *server) locate(path string) (t target, ok bool) {
 	}
 	t.caching = st.caching
 	if rest == "index.m3u8" {
-		t.index = st.indexRendering()
-		return t, t.index != nil && s.begins()
+		if t.index = st.indexRendering(); t.index == nil || !s.begins() {
+			return t, false
+		}
+		if token != "" {
+			token = "/" + token
+		}
+		t.index = s.Steering.steered(st.Name, t.index, token)
+		return t, true
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
 	if !ok {
@@ -66,7 +84,11 @@ var noWait = func() context.Context {
 // ask finds what a wish for a target leads to. An error of noWait means that
 // the request is to be held for what the directives name.
 func (t target) ask(query string, w *wish) (directives, outcome) {
-	if !t.list {
+	switch {
+	case t.steer != nil:
+		text, err := t.steer.manifest(t.stream, query)
+		return directives{}, outcome{caching: t.caching, manifest: text, err: err}
+	case !t.list:
 		w.gzip = w.gzip && !t.media()
 		return directives{}, t.now(directives{})
 	}
@@ -162,13 +184,14 @@ func (w *wish) keep() {
 }
 
 // outcome is what a request leads to, before it is cut to a viewer's wish:
-// one of a list, an object, an error.
+// one of a list, an object, a manifest, an error.
 type outcome struct {
-	caching *caching // of its stream
-	version *Version
-	index   *rendering
-	object  *Object
-	err     error
+	caching  *caching // of its stream
+	version  *Version
+	index    *rendering
+	object   *Object
+	manifest []byte // of content steering
+	err      error
 }
 
 // now returns what is there at once. An error of noWait means that the request

@@ -29,6 +29,9 @@ type ServerConfig struct {
 	// Elsewhere is what Redirect is, for a node that drains. Nil: what Redirect
 	// says.
 	Elsewhere func() string
+	// Steering tells viewers of the other relays. Nil: multivariant playlists
+	// name this node alone, and there is no /steering/.
+	Steering *Steering
 	// Ready tells why this node is not to be listed; nil when it is.
 	Ready func() error
 	// Alive tells what an operator should know of a node that lives, as
@@ -50,6 +53,7 @@ type server struct{ ServerConfig }
 //	/{stream}/…/dvr.m3u8                      the same for looking back: plain lists
 //	/{stream}/{rendition}/{epoch}/{file}      init segment, segment, part
 //	/{stream}/, /assets/…                     the player
+//	/steering/{stream}                        content steering manifest
 //	/healthz, /readyz                         liveness, readiness
 //	/pool/…                                   node to node
 //
@@ -106,6 +110,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.readyz(w)
 	case first == "pool" && nested:
 		s.pool(w, r)
+	case first == "steering" && nested:
+		s.steer(w, r, rest)
 	case first == "assets" && nested && s.Player != nil:
 		s.player(w, r)
 	case strings.HasPrefix(first, "~") && nested:
@@ -240,6 +246,9 @@ func (s *server) sendList(w http.ResponseWriter, r *http.Request, list *renderin
 func describeList(h http.Header, list *rendering, caching []string, gzip bool) (body []byte, etag string) {
 	h["Content-Type"] = typePlaylist
 	h["Cache-Control"] = caching
+	if list.private {
+		h["Cache-Control"] = noStore
+	}
 	h["Vary"] = varyEncoding
 	body, etag = list.text, `"`+list.etag+`"`
 	if gzip {

@@ -35,8 +35,11 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 		return
 	}
 	index := st.indexRendering()
-	if file == longListName {
+	switch {
+	case file == longListName:
 		index = st.longIndexRendering()
+	case !s.fromNode(r): // a child relay wants it as it came
+		index = s.Steering.steered(st.Name, index, prefix)
 	}
 	if index == nil {
 		s.fail(w, r, ErrNotFound, st.caching.refused)

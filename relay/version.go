@@ -28,6 +28,8 @@ type rendering struct {
 	text []byte
 	etag string
 	gzip func() []byte // of text, compressed for the first who asks
+	// private: it was made for one viewer, and no cache keeps it.
+	private bool
 
 	answers [listWays]atomic.Pointer[prepared] // by listGzip and listBlocking; nil until asked for
 }

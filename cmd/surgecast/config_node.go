@@ -37,6 +37,11 @@ type NodeConfig struct {
 	// Default none: then no DNS answers are given.
 	Zone string `yaml:"zone"`
 
+	// Steering is how players are told of the relays: names, by which each has
+	// one in the zone, where the zone is delegated to the pool's name servers;
+	// addresses, where it is not. Default addresses.
+	Steering SteerBy `yaml:"steering"`
+
 	// Pool is the name of the pool. Nodes of another pool never mix with
 	// this one, even if someone mixes up the seeds. Default "surgecast".
 	Pool string `yaml:"pool"`
@@ -108,6 +113,7 @@ type LogConfig struct {
 func defaultNodeConfig() NodeConfig {
 	return NodeConfig{
 		Dir:      "state",
+		Steering: SteerAddresses,
 		Pool:     "surgecast",
 		Ports:    PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
 		DVRBytes: 10e9,
@@ -133,6 +139,9 @@ func (c *NodeConfig) complete(d *document) error {
 	}
 	if err := validZone(c.Zone); err != nil {
 		return d.at(place("zone"), "zone: %v", err)
+	}
+	if c.Steering == SteerNames && c.Zone == "" {
+		return d.at(place("steering"), "steering: names are names in the zone, and zone is empty: write the zone, or addresses here")
 	}
 	if c.Ports.Viewers == 0 {
 		return d.at(place("ports", "viewers"), "ports.viewers can't be turned off: write 8080")

@@ -180,11 +180,11 @@ func TestBadConfigs(t *testing.T) {
 		},
 		{
 			"a key like no other", "relay", "pool: surgecast", "wibblefrotz: 1", "",
-			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, parents, pool, pool_secret_file, ports, seeds, tls, zone`,
+			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, parents, pool, pool_secret_file, ports, seeds, steering, tls, zone`,
 		},
 		{
 			"the origin's key on a relay", "relay", "pool: surgecast", "rtsp: {port: 1}", "",
-			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, parents, pool, pool_secret_file, ports, seeds, tls, zone`,
+			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, parents, pool, pool_secret_file, ports, seeds, steering, tls, zone`,
 		},
 		{
 			"key twice", "origin", "drain: 2s", "window: 30s", "",
@@ -303,6 +303,10 @@ func TestBadConfigs(t *testing.T) {
 			`rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001`,
 		},
 		{
+			"another way to steer", "origin", "steering: addresses", "steering: dns", "",
+			`steering: "dns" is neither: write names or addresses`,
+		},
+		{
 			"zone with a dot", "origin", "zone: live.surgecast.test", "zone: live.surgecast.test.", "",
 			`zone: write live.surgecast.test without the dot at its end`,
 		},
@@ -396,6 +400,19 @@ func load(role, file string) (err error) {
 }
 
 // replaceIn changes a configuration; "@authority" stands for the public key in it.
+func TestNamesNeedAZone(t *testing.T) {
+	file := filepath.Join(newPoolDir(t, poolSettings{Zone: "live.example.org"}), "relay.yaml")
+	replaceIn(t, file, "steering: addresses", "steering: names")
+	if _, err := loadRelayConfig(file); err != nil {
+		t.Error(err)
+	}
+	replaceIn(t, file, "zone: live.example.org", `zone: ""`)
+	const want = "steering: names are names in the zone, and zone is empty: write the zone, or addresses here"
+	if _, err := loadRelayConfig(file); err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func replaceIn(t testing.TB, file, old, new string) string {
 	t.Helper()
 	raw, err := os.ReadFile(file)

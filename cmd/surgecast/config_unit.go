@@ -242,3 +242,22 @@ func (m *AudioMode) UnmarshalText(text []byte) error {
 	}
 	return fmt.Errorf("%q is neither: write muxed or separate", text)
 }
+
+// SteerBy says how players are told of the relays.
+type SteerBy string
+
+// The two ways.
+const (
+	SteerNames     SteerBy = "names"
+	SteerAddresses SteerBy = "addresses"
+)
+
+// UnmarshalText reads one of the two names.
+func (s *SteerBy) UnmarshalText(text []byte) error {
+	switch v := SteerBy(text); v {
+	case SteerNames, SteerAddresses:
+		*s = v
+		return nil
+	}
+	return fmt.Errorf("%q is neither: write names or addresses", text)
+}

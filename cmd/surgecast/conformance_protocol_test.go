@@ -59,14 +59,17 @@ func (p protocol) transport(dial dialer) *http.Transport {
 }
 
 // certificateFiles makes a certificate for any time, fake or real.
-func certificateFiles(t *testing.T) (cert, key string) {
+func certificateFiles(t *testing.T, names ...string) (cert, key string) {
 	t.Helper()
+	if len(names) == 0 {
+		names = []string{"live.surgecast.test"}
+	}
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"live.surgecast.test"},
+		SerialNumber: big.NewInt(1), DNSNames: names,
 		NotBefore: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)

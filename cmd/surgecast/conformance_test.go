@@ -55,6 +55,7 @@ var conformance = []struct {
 	{"line 34 fragments go on, of the sizes that they say", everySeat(checkFragments)},
 	{"line 35 dates are wall time and do not drift", everySeat(checkDates)},
 	{"line 36 sound and picture begin together", everySeat(checkSync)},
+	{"line 41 steering names who serves, to those who know them", checkSteering},
 	{"line 43 no list makes the reader panic", checkDecoderFuzz},
 }
 

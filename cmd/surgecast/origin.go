@@ -114,8 +114,10 @@ func (o *originNode) build(_ context.Context) (err error) {
 		}
 	}
 	director := &director{members: o.sound}
-	o.public = o.newPublic(director.Redirect)
-	o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) })
+	o.public = o.newPublic(director.Redirect, o.newSteering(false))
+	if o.tls != nil {
+		o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) }, o.newSteering(true))
+	}
 	return nil
 }
 
@@ -132,7 +134,7 @@ func (o *originNode) streams() []origin.StreamConfig {
 
 // newPublic is what the origin answers to viewers and relays; redirect says
 // where it sends new sessions.
-func (o *originNode) newPublic(redirect func() string) http.Handler {
+func (o *originNode) newPublic(redirect func() string, steering *relay.Steering) http.Handler {
 	pool := http.NewServeMux()
 	pool.Handle("GET "+relay.ControlPath, o.origin.Control())
 	pool.HandleFunc("GET "+ownStatusPath, o.serveOwnStatus)
@@ -141,6 +143,7 @@ func (o *originNode) newPublic(redirect func() string) http.Handler {
 		Store:      o.store,
 		Credential: o.credential,
 		Load:       o.load,
+		Steering:   steering,
 		Logger:     o.log,
 		Ready:      o.ready,
 		Alive:      o.alive,

@@ -102,14 +102,18 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Credential: n.credential,
 		Load:       n.load,
 		Logger:     n.log,
+		Steering:   n.newSteering(false),
 		Ready:      r.ready,
 		Alive:      n.alive,
 		Pool:       pool,
 		Player:     player.Handler(),
 	}
 	r.public = relay.NewServer(server)
-	server.Elsewhere = func() string { return n.secureBase(n.elsewhere()) }
-	r.byTLS = relay.NewServer(server)
+	if n.tls != nil {
+		server.Elsewhere = func() string { return n.secureBase(n.elsewhere()) }
+		server.Steering = n.newSteering(true)
+		r.byTLS = relay.NewServer(server)
+	}
 	return r, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"testing"
 	"time"
 
@@ -112,11 +113,11 @@ func (w *storyWatcher) play(ctx context.Context) error {
 	if w.origin == "http://"+w.sentTo {
 		return fmt.Errorf("the origin served a viewer")
 	}
-	renditions, err := relay.ParseMultivariant(index)
-	if err != nil {
-		return err
+	variants := readMultivariant(string(index)).variants
+	if len(variants) == 0 {
+		return fmt.Errorf("no variant in\n%s", index)
 	}
-	base := "/theatre/" + renditions[0] + "/"
+	base := "/theatre/" + path.Base(path.Dir(variants[0].uri)) + "/"
 	text, err := w.anywhere(ctx, base+"live.m3u8")
 	if err != nil {
 		return err

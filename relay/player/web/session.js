@@ -18,6 +18,8 @@ const ABSENT_MS = 4000;
 const INTERRUPTED_MS = 3000;
 const ENDED_MS = 15_000;
 const UNPLAYABLE_MS = 30_000;
+// Relays that are remembered beside the page's own; a playlist names half as many.
+const MAX_SOURCES = 8;
 // No new picture for this long, without any error told, and the stream is opened anew.
 const STUCK_MS = 8000;
 // This long without trouble, and the next failure counts as the first.
@@ -132,6 +134,8 @@ class Session {
 class LibrarySession extends Session {
   constructor(video, source, report) {
     super(video, source, report);
+    this.sources = [source]; // multivariant playlists: the page's own, then those of the relays that it names
+    this.from = source; // which of them is asked next
     this.current = null; // plays, or played until its connection failed
     this.next = null; // is being opened; takes the picture over at its first list with something new
     this.shown = 0; // wall time of the newest picture shown, ms
@@ -143,10 +147,28 @@ class LibrarySession extends Session {
   open() {
     this.next?.destroy();
     const hls = (this.next = new Hls(hlsConfig()));
+    hls.on(Hls.Events.MANIFEST_LOADED, (_, { levels }) => this.#learn(levels));
     hls.on(Hls.Events.LEVEL_LOADED, (_, data) => this.#loaded(hls, data));
     hls.on(Hls.Events.BUFFER_CODECS, (_, tracks) => (this.silent = isSilent(tracks)));
     hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.#broken(hls, data));
-    hls.loadSource(this.source);
+    hls.loadSource(this.from);
+  }
+
+  // The relay that the page came from may be the one that is lost.
+  #learn(levels) {
+    const named = levels.map(({ url }) => new URL('../index.m3u8', new URL(url, location)).href);
+    const [own, ...before] = this.sources;
+    const others = new Set([...named, ...before]);
+    others.delete(new URL(own, location).href);
+    this.sources = [own, ...[...others].slice(0, MAX_SOURCES)];
+  }
+
+  failed(trouble) {
+    if (trouble === 'connection' || trouble === 'busy') {
+      const next = this.sources.indexOf(this.from) + 1;
+      this.from = this.sources[next % this.sources.length];
+    }
+    super.failed(trouble);
   }
 
   #loaded(hls, { details, networkDetails }) {
