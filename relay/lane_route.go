@@ -13,6 +13,8 @@ type target struct {
 	window  *Window    // of a media playlist or of a media object
 	list    bool       // of window
 	name    MediaName  // of the object
+	rate    int64      // bits/s, of a session that begins with index
+	shed    bool       // refused while the node is too busy
 }
 
 // locate finds what a path leads to. False: the path is not one that a lane
@@ -36,7 +38,7 @@ func (s *server) locate(path string) (t target, ok bool) {
 	}
 	t.caching = st.caching
 	if rest == "index.m3u8" {
-		t.index = st.indexRendering()
+		t.index, t.rate = st.indexRendering(), st.sessionRate()
 		return t, t.index != nil && s.begins()
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
@@ -46,7 +48,9 @@ func (s *server) locate(path string) (t target, ok bool) {
 	if t.window = st.Window(rendition); t.window == nil {
 		return t, false
 	}
-	if t.list = file == "live.m3u8"; t.list {
+	t.list = file == "live.m3u8"
+	t.shed = s.sheds(st, rendition, t.list)
+	if t.list {
 		return t, true
 	}
 	var err error

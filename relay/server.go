@@ -24,6 +24,11 @@ type ServerConfig struct {
 	// no relay, or it was sent on before: it gets 503. What lies below the
 	// multivariant playlist is served to who asks.
 	NodesOnly bool
+	// Admission decides who is let in. Nil: everyone is.
+	Admission *Admission
+	// Elsewhere returns what Redirect does, for a session that is not let in.
+	// May be nil.
+	Elsewhere func() string
 	// Ready tells why this node is not to be listed; nil when it is.
 	Ready func() error
 	// Alive tells what an operator should know of a node that lives, as
@@ -155,6 +160,8 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 	switch {
 	case window == nil:
 		s.fail(w, r, ErrNotFound, st.caching.refused)
+	case s.sheds(st, rendition, file == "live.m3u8" || file == longListName) && !s.fromNode(r):
+		s.sayBusy(w)
 	case file == "live.m3u8":
 		s.live(w, r, window)
 	case file == longListName:
