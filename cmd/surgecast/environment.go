@@ -22,6 +22,10 @@ type environment struct {
 
 	// Kernel is /proc/sys, to give advice on its settings; nil for none.
 	Kernel fs.FS
+
+	// Cards is /sys/class/net, to learn how fast the network card is; nil for
+	// nothing that is known.
+	Cards fs.FS
 }
 
 // connectBound is how long a node waits for a connection to another one: a
@@ -34,6 +38,7 @@ func realEnvironment() environment {
 		Listen: (&net.ListenConfig{}).Listen,
 		Dial:   (&net.Dialer{}).DialContext,
 		Kernel: os.DirFS("/proc/sys"),
+		Cards:  os.DirFS("/sys/class/net"),
 	}
 }
 

@@ -25,7 +25,7 @@ func (n *node) metrics() http.Handler {
 		total("surgecast_requests_total", "How often is it asked?",
 			func(t relay.LoadTotals) int64 { return t.Requests }, n.load),
 		gauge("surgecast_capacity_bits_per_second", "How much could it send? 0: not known.",
-			func() float64 { return float64(n.config.Capacity) }),
+			func() float64 { return float64(n.headroom.known) }),
 		gauge("surgecast_dvr_bytes", "How much does it keep on disk for looking back?",
 			func() float64 { return float64(n.dvr.Usage().Bytes) }),
 		gauge("surgecast_isolated", "Is it alone? 1 while it knows of other nodes and sees none.",
@@ -41,6 +41,7 @@ func (n *node) metrics() http.Handler {
 		&lateness{n.store},
 		&membership{n.cluster.Members},
 	)
+	registry.MustRegister(n.headroomMetrics()...)
 	if n.tls != nil {
 		registry.MustRegister(gauge("surgecast_certificate_expiry_seconds", "When does the certificate end? Unix time.",
 			func() float64 { return float64(n.tls.Certificate().Expires().Unix()) }))

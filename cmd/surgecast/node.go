@@ -29,6 +29,7 @@ type node struct {
 	client     *http.Client // asks other nodes
 	store      *relay.Store
 	load       *relay.Load
+	headroom   *headroom
 	dvr        *relay.DVR
 	credential *relay.Credential
 	began      time.Time
@@ -80,6 +81,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 	if n.folder, err = openStateDir(config.Dir, o.Address); err != nil {
 		return nil, err
 	}
+	if n.headroom, err = newHeadroom(config, o, n.folder.Path, n.load); err != nil {
+		n.log.Warn("capacity", "err", err)
+	}
 	if err = n.openFront(ctx); err != nil {
 		return nil, err
 	}
@@ -117,7 +121,7 @@ func (n *node) newCluster() error {
 		Role:     n.role,
 		Status:   cluster.StatusJoining,
 		Media:    n.viewers.Addr().String(),
-		Capacity: int64(n.config.Capacity),
+		Capacity: int64(n.headroom.Told(0)),
 		Version:  version(),
 	}
 	n.cluster, err = cluster.New(cluster.Config{
@@ -208,7 +212,7 @@ func ignoreEnd(err error) error {
 // drain asks the pool to send viewers elsewhere, and serves them until then. A
 // node that never served has none to wait for.
 func (n *node) drain(ctx context.Context) {
-	served := n.status() == cluster.StatusServing
+	served := n.status().Delivers()
 	n.setStatus(cluster.StatusDraining)
 	if !served {
 		return
@@ -227,11 +231,17 @@ func (n *node) status() cluster.Status {
 }
 
 // setStatus tells the pool a new status, if the move is legal.
-func (n *node) setStatus(to cluster.Status) bool {
+func (n *node) setStatus(to cluster.Status) bool { return n.moveStatus("", to) }
+
+// moveStatus tells the pool a new status, if the old one is from (or from is "")
+// and the move is legal.
+func (n *node) moveStatus(from, to cluster.Status) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	from := n.announced.Status
-	if !from.MayBecome(to) {
+	if from == "" {
+		from = n.announced.Status
+	}
+	if from != n.announced.Status || !from.MayBecome(to) {
 		return false
 	}
 	n.announced.Status = to
@@ -255,26 +265,19 @@ func (n *node) tellLoad(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			n.setLoad(loadPercent(n.load.Snapshot().BitsPerSecond, n.config.Capacity))
+			n.lookAtHeadroom()
 		}
 	}
 }
 
-// loadPercent is 0 where the capacity is not known.
-func loadPercent(bitsPerSecond float64, capacity BitRate) int {
-	if capacity == 0 {
-		return 0
-	}
-	return min(100, int(bitsPerSecond*100/float64(capacity)))
-}
-
-func (n *node) setLoad(percent int) {
+func (n *node) setLoad(percent int, of BitRate) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if change := percent - n.announced.Load; -loadStep < change && change < loadStep {
+	change := percent - n.announced.Load
+	if -loadStep < change && change < loadStep && int64(of) == n.announced.Capacity {
 		return
 	}
-	n.announced.Load = percent
+	n.announced.Load, n.announced.Capacity = percent, int64(of)
 	n.cluster.SetState(n.announced)
 }
 

@@ -159,6 +159,7 @@ func (o *originNode) newPublic(redirect func() string) http.Handler {
 		Credential: o.credential,
 		Load:       o.load,
 		Logger:     o.log,
+		Admission:  o.headroom.admission,
 		Ready:      o.ready,
 		Alive:      o.alive,
 		Pool:       pool,

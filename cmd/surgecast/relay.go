@@ -57,6 +57,7 @@ type relayNode struct {
 	*node
 	follower *relay.Follower
 	public   http.Handler
+	byTLS    http.Handler // public, for those who come by TLS
 }
 
 // newRelayNode builds a relay in boot order; nothing is served before Run.
@@ -87,16 +88,21 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	})
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
-	r.public = relay.NewServer(relay.ServerConfig{
+	server := relay.ServerConfig{
 		Store:      n.store,
 		Credential: n.credential,
 		Load:       n.load,
 		Logger:     n.log,
+		Admission:  n.headroom.admission,
+		Elsewhere:  n.elsewhere,
 		Ready:      r.ready,
 		Alive:      n.alive,
 		Pool:       pool,
 		Player:     player.Handler(),
-	})
+	}
+	r.public = relay.NewServer(server)
+	server.Elsewhere = func() string { return n.secureBase(n.elsewhere()) }
+	r.byTLS = relay.NewServer(server)
 	return r, nil
 }
 
@@ -131,7 +137,7 @@ func (r *relayNode) origins() []string {
 // Run runs the relay until ctx ends and it has drained.
 func (r *relayNode) Run(ctx context.Context) error {
 	return r.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := r.run(ctx, group, r.public, r.public); err != nil {
+		if err := r.run(ctx, group, r.public, r.byTLS); err != nil {
 			return err
 		}
 		group.Go(func() error { return r.follower.Run(ctx) })
