@@ -31,6 +31,9 @@ type OriginConfig struct {
 	// their own, so that a flood of questions does not take the ingest's link.
 	DNS DNSConfig `yaml:"dns"`
 
+	// OnForecast is what is run when the pool will soon be full. Default off.
+	OnForecast HookConfig `yaml:"on_forecast"`
+
 	// Streams are what encoders may publish. At least one.
 	Streams []StreamConfig `yaml:"streams"`
 
@@ -108,6 +111,7 @@ func defaultOriginConfig() OriginConfig {
 	return OriginConfig{
 		NodeConfig:   defaultNodeConfig(),
 		ServeViewers: ServeWhenPoolEmpty,
+		OnForecast:   defaultHookConfig(),
 		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
 	}
@@ -139,6 +143,9 @@ func (c *OriginConfig) complete(d *document) error {
 	}
 	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
 		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
+	}
+	if err := c.OnForecast.complete(d); err != nil {
+		return err
 	}
 	if c.DNS.Port != 0 && c.Zone == "" {
 		return d.at(place("dns"), "dns needs a zone to answer for: write \"zone: live.example.org\" above it")

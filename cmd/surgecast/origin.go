@@ -193,6 +193,9 @@ func (o *originNode) Run(ctx context.Context) error {
 		if o.rtsp != nil {
 			group.Go(func() error { return o.rtsp.Run(ctx) })
 		}
+		if o.config.OnForecast.On() {
+			group.Go(func() error { return o.runHook(ctx, o.config.OnForecast) })
+		}
 		o.setStatus(cluster.StatusServing)
 		o.log.Info("origin up", o.surface()...)
 		return nil
