@@ -17,9 +17,12 @@ const (
 	// a small one, which never has room for all of its viewers, could not be
 	// used at all.
 	keptLine = 40
-	// rescueLine is where those are refused who watched on a relay that is lost,
-	// and where what viewers ask below the multivariant playlist begins to be.
+	// rescueLine takes its place while the viewers of a lost relay come. It is also
+	// where what viewers ask below the multivariant playlist begins to be refused.
 	rescueLine = 95
+	// againLine is for who watched before: such a viewer is let in as long as the
+	// lowest rung is served.
+	againLine = 100
 	// lineSlack is how far below its line a node must be to be open again.
 	lineSlack = 5
 )
@@ -144,7 +147,7 @@ func (a *Admission) admit(rate int64, again bool) bool {
 	a.need = bits
 	switch {
 	case again:
-		if !a.fits(bits, rescueLine) {
+		if !a.fits(bits, againLine) {
 			return false
 		}
 	case a.full:

@@ -111,7 +111,7 @@ func TestComingAgainHasABound(t *testing.T) {
 				in++
 			}
 		}
-		if in != 95 {
+		if in != 100 {
 			t.Errorf("%d sessions of 1 Mbit/s came again into 100 Mbit/s", in)
 		}
 	})

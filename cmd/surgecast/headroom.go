@@ -21,6 +21,7 @@ type headroom struct {
 	load      *relay.Load
 
 	mu      sync.Mutex
+	hearsay hearsay
 	reserve reserve
 	own     outlook
 	pool    poolOutlook
@@ -57,7 +58,11 @@ type glance struct {
 func (h *headroom) look(now time.Time, self string, members []cluster.Member) (g glance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	relays := deliveringRelays(members, h.last.BitsPerSecond)
+	rising := 0.
+	if h.known > 0 && !h.last.Full {
+		rising = h.own.Rising * 100 / float64(h.known)
+	}
+	relays := h.hearsay.relays(now, members, h.last.BitsPerSecond, rising)
 	h.last = h.admission.Look(int64(h.known), h.reserve.look(now, self, relays))
 	g.Full = h.last.Full
 	g.Told = h.Told(usualCapacity(members))

@@ -44,17 +44,35 @@ type poolRelay struct {
 	load     float64 // bits/s
 }
 
-// deliveringRelays are the relays that have viewers and do not leave. The load
-// of others is as coarse as gossip has it; own is what this node knows better of
-// itself, bits/s.
-func deliveringRelays(members []cluster.Member, own float64) []poolRelay {
-	var relays []poolRelay
+// hearsay is what a node makes of the others' loads, which come by steps.
+type hearsay struct {
+	told map[string]toldLoad // by name; of those that deliver
+}
+
+type toldLoad struct {
+	percent int
+	since   time.Time
+}
+
+// relays are those that have viewers and do not leave. Of itself the node knows
+// the load, own, in bits/s, and by how many percent it rises each second; the
+// others are taken to have risen as much since they told theirs, but not to their
+// next step, which they would have told.
+func (h *hearsay) relays(now time.Time, members []cluster.Member, own, rising float64) (relays []poolRelay) {
+	before := h.told
+	h.told = make(map[string]toldLoad, len(members))
 	for _, m := range members {
 		s := m.State
 		if s.Role != cluster.RoleRelay || s.Status != cluster.StatusServing && s.Status != cluster.StatusFull {
 			continue
 		}
-		r := poolRelay{name: m.Name, capacity: float64(s.Capacity), load: float64(s.Capacity) * float64(s.Load) / 100}
+		told, known := before[m.Name]
+		if !known || told.percent != s.Load {
+			told = toldLoad{s.Load, now}
+		}
+		h.told[m.Name] = told
+		percent := float64(s.Load) + min(max(rising*now.Sub(told.since).Seconds(), 0), loadStep-1)
+		r := poolRelay{name: m.Name, capacity: float64(s.Capacity), load: float64(s.Capacity) * percent / 100}
 		if m.Self {
 			r.load = own
 		}

@@ -84,18 +84,40 @@ func TestRescueLastsAMinute(t *testing.T) {
 	}
 }
 
-func TestDeliveringRelays(t *testing.T) {
+func TestHearsay(t *testing.T) {
 	self := member(cluster.RoleRelay, cluster.StatusFull, "self", 90, 1000)
 	self.Self = true
-	got := deliveringRelays([]cluster.Member{
+	members := []cluster.Member{
 		member(cluster.RoleOrigin, cluster.StatusServing, "origin", 10, 1000),
 		member(cluster.RoleRelay, cluster.StatusServing, "one", 30, 1000),
 		member(cluster.RoleRelay, cluster.StatusWarming, "two", 0, 1000),
 		member(cluster.RoleRelay, cluster.StatusDraining, "three", 50, 1000),
 		self,
-	}, 873)
-	if len(got) != 2 || got[0] != (poolRelay{"one", 1000, 300}) || got[1] != (poolRelay{"self", 1000, 873}) {
-		t.Errorf("%+v", got)
+	}
+	h := &hearsay{}
+	for _, step := range []struct {
+		at     time.Duration
+		told   int
+		rising float64 // percent each second
+		want   float64
+	}{
+		{0, 30, 1, 300},
+		{4 * time.Second, 30, 1, 340},
+		{8 * time.Second, 30, 1, 380},
+		{20 * time.Second, 30, 1, 390},
+		{21 * time.Second, 40, 1, 400},
+		{22 * time.Second, 40, 1, 410},
+		{23 * time.Second, 40, 0, 400},
+		{24 * time.Second, 40, -1, 400},
+	} {
+		members[1].State.Load = step.told
+		got := h.relays(evening0.Add(step.at), members, 873, step.rising)
+		if len(got) != 2 || got[0] != (poolRelay{"one", 1000, step.want}) || got[1] != (poolRelay{"self", 1000, 873}) {
+			t.Errorf("after %v: %+v, want a load of %v", step.at, got, step.want)
+		}
+	}
+	if len(h.told) != 2 {
+		t.Errorf("%d are remembered", len(h.told))
 	}
 }
 
