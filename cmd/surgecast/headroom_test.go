@@ -185,8 +185,10 @@ func TestTheFullestRelayIsKilled(t *testing.T) {
 	})
 }
 
-// The same with viewers who can't say that they come again: within seconds the
-// others know that a relay is lost, and take them.
+// The same with viewers who can't say that they come again, in a pool that is as
+// full as it may be: within seconds the others know that a relay is lost, and take
+// them, as far as 95 % of each go. What loads were not known exactly before may
+// keep a few outside.
 func TestStrangersOfALostRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const relays = 3
@@ -195,8 +197,8 @@ func TestStrangersOfALostRelay(t *testing.T) {
 		feed, stopFeed := context.WithCancel(t.Context())
 		c := storyPool(s, nodes, feed, relays)
 		// More and more come until the pool keeps its room: 95 % × 2/3 of 300.
-		for range 120 {
-			for range 4 {
+		for range 130 {
+			for range 2 {
 				c.come(storyBase(storyOrigin()), "")
 			}
 			c.second()
@@ -214,8 +216,8 @@ func TestStrangersOfALostRelay(t *testing.T) {
 		s.kill(lost)
 		orphans := c.viewers[lost]
 		c.viewers[lost] = 0
-		waited := 0
-		for ; orphans > 0 && waited < 30; waited++ {
+		waited, outside := 0, max(0, c.total()+orphans-2*95)
+		for ; orphans > outside && waited < 30; waited++ {
 			for n := orphans; n > 0; n-- {
 				other := (lost + 1 + c.random.IntN(relays-1)) % relays
 				if c.come(storyBase(storyRelay(other)), "") {
@@ -224,9 +226,9 @@ func TestStrangersOfALostRelay(t *testing.T) {
 			}
 			c.second()
 		}
-		t.Logf("all were let in after %d s: %v", waited, c.viewers)
-		if orphans > 0 || waited > 15 {
-			t.Errorf("after %d s %d are still outside", waited, orphans)
+		t.Logf("after %d s %d are outside: %v", waited, orphans, c.viewers)
+		if orphans > outside || outside > 10 || waited > 15 {
+			t.Errorf("after %d s %d are outside, there was no room for %d", waited, orphans, outside)
 		}
 		c.client.CloseIdleConnections()
 		stopFeed()
