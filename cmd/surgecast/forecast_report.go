@@ -50,4 +50,3 @@ func (r forecastReport) environment() []string {
 		"SURGECAST_CAPACITY_BITS_PER_SECOND=" + whole(r.CapacityBitsPerSecond),
 	}
 }
-

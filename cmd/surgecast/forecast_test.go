@@ -94,10 +94,10 @@ func TestUsable(t *testing.T) {
 	}{
 		{nil, 0},
 		{[]float64{100}, 85},
-		{[]float64{100, 100}, 95},           // each to 47.5 %
+		{[]float64{100, 100}, 95},            // each to 47.5 %
 		{[]float64{100, 100, 100, 100}, 285}, // 71.25 %
 		{[]float64{100, 100, 100, 100, 100, 100, 100, 100, 100, 100}, 850}, // 85.5 % would be kept
-		{[]float64{1000, 10}, 404},           // 40 % in any case
+		{[]float64{1000, 10}, 404}, // 40 % in any case
 		{[]float64{100, 0}, 0},
 	} {
 		var relays []poolRelay

@@ -20,7 +20,7 @@ func equalRelays(n int, load float64) (relays []poolRelay) {
 // there is room up to 90 %.
 func TestReserveOfEqualRelays(t *testing.T) {
 	for _, c := range []struct {
-		relays      int
+		relays       int
 		keeps, opens float64 // percent of each
 	}{{2, 47.5, 45}, {3, 63.3333, 60}, {5, 76, 72}, {8, 83.125, 78.75}} {
 		r := &reserve{}
@@ -37,11 +37,11 @@ func TestReserveOfEqualRelays(t *testing.T) {
 
 func TestReserveHasItsExceptions(t *testing.T) {
 	for name, relays := range map[string][]poolRelay{
-		"alone":                     {{"a", 100, 99}},
-		"none":                      nil,
-		"a capacity nobody knows":   {{"a", 100, 99}, {"b", 0, 0}},
-		"the others have the room":  {{"a", 100, 84}, {"b", 1000, 10}},
-		"an empty pool":             {{"a", 100, 0}, {"b", 100, 0}},
+		"alone":                    {{"a", 100, 99}},
+		"none":                     nil,
+		"a capacity nobody knows":  {{"a", 100, 99}, {"b", 0, 0}},
+		"the others have the room": {{"a", 100, 84}, {"b", 1000, 10}},
+		"an empty pool":            {{"a", 100, 0}, {"b", 100, 0}},
 	} {
 		if got := (&reserve{}).look(evening0, "a", relays); got != relay.Usual {
 			t.Errorf("%s: %v", name, got)
