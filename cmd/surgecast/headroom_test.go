@@ -216,7 +216,7 @@ func TestStrangersOfALostRelay(t *testing.T) {
 		s.kill(lost)
 		orphans := c.viewers[lost]
 		c.viewers[lost] = 0
-		waited, outside := 0, max(0, c.total()+orphans-2*95)
+		waited, outside := 0, max(0, c.total()+orphans-2*94) // the 95th has its room but for the lists
 		for ; orphans > outside && waited < 30; waited++ {
 			for n := orphans; n > 0; n-- {
 				other := (lost + 1 + c.random.IntN(relays-1)) % relays
@@ -227,7 +227,7 @@ func TestStrangersOfALostRelay(t *testing.T) {
 			c.second()
 		}
 		t.Logf("after %d s %d are outside: %v", waited, orphans, c.viewers)
-		if orphans > outside || outside > 10 || waited > 15 {
+		if orphans > outside || outside > 12 || waited > 15 {
 			t.Errorf("after %d s %d are outside, there was no room for %d", waited, orphans, outside)
 		}
 		c.client.CloseIdleConnections()
