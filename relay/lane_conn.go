@@ -199,6 +199,11 @@ func (c *laneConn) answer(r *laneRequest, size int) error {
 	if !ok {
 		return c.foreign()
 	}
+	if p := c.lane.server.turnedAway(&t, r); p != nil {
+		head := r.head
+		c.consume(size)
+		return c.reply(p, head)
+	}
 	w := &c.waiter.wish // nobody reads it while no request is held
 	d, o := t.decide(r, w)
 	switch {

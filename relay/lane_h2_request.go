@@ -202,6 +202,10 @@ func (c *h2Conn) request(id uint32, ended bool) error {
 	if !ok {
 		return c.handle(id, ended)
 	}
+	if p := s.turnedAway(&t, &r); p != nil {
+		c.answer(id, p, r.head)
+		return nil
+	}
 	var w wish
 	d, o := t.decide(&r, &w)
 	switch {

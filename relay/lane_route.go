@@ -16,6 +16,8 @@ type target struct {
 	list    bool       // of window
 	parts   bool       // the node parts: there are no lists any more
 	name    MediaName  // of the object
+	rate    int64      // bits/s, of a session that begins with index
+	shed    bool       // refused while the node is too busy
 }
 
 // locate finds what a path leads to. False: the path is not one that a lane
@@ -49,7 +51,8 @@ func (s *server) locate(path string) (t target, ok bool) {
 	}
 	t.caching = st.caching
 	if rest == "index.m3u8" {
-		if t.index = st.indexRendering(); t.index == nil || !s.begins() {
+		t.index, t.rate = st.indexRendering(), st.sessionRate()
+		if t.index == nil || !s.begins() {
 			return t, false
 		}
 		if token != "" {
@@ -65,7 +68,9 @@ func (s *server) locate(path string) (t target, ok bool) {
 	if t.window = st.Window(rendition); t.window == nil {
 		return t, false
 	}
-	if t.list = file == "live.m3u8"; t.list {
+	t.list = file == "live.m3u8"
+	t.shed = s.sheds(st, rendition, t.list)
+	if t.list {
 		t.parts = s.Departure.Stage() == Parting
 		return t, true
 	}

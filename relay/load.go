@@ -36,6 +36,8 @@ type LoadSnapshot struct {
 	Viewers       float64    `json:"viewers"`
 	BitsPerSecond float64    `json:"bits_per_second"`
 	Total         LoadTotals `json:"total"`
+
+	over time.Duration // what the means are of, whole seconds
 }
 
 // NewLoad returns a load of nothing.
@@ -73,6 +75,7 @@ func (l *Load) Snapshot() LoadSnapshot {
 		}
 	}
 	over := min(loadWindow, max(now.Sub(l.began).Truncate(time.Second), time.Second))
+	s.over = over
 	s.Viewers = media.Seconds() / over.Seconds()
 	s.BitsPerSecond = float64(bytes) * 8 / over.Seconds()
 	return s

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -91,22 +92,9 @@ const maxVariants = 64
 // the variants' in its order, then those of EXT-X-MEDIA. It takes only lists of our own form, {rendition}/live.m3u8.
 // Errors wrap ErrMultivariant.
 func ParseMultivariant(text []byte) (renditions []string, err error) {
-	// A list from outside must not end the process, whatever the library makes
-	// of it.
-	defer func() {
-		if r := recover(); r != nil {
-			renditions, err = nil, fmt.Errorf("%w: %v", ErrMultivariant, r)
-		}
-	}()
-	if len(text) > maxPlaylistBytes || !bytes.HasPrefix(text, []byte("#EXTM3U")) {
-		return nil, fmt.Errorf("%w: the first line is not #EXTM3U", ErrMultivariant)
-	}
-	p := m3u8.NewMasterPlaylist()
-	if err := p.DecodeFrom(bytes.NewReader(text), true); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMultivariant, err)
-	}
-	if len(p.Variants) == 0 || len(p.Variants) > maxVariants {
-		return nil, fmt.Errorf("%w: %d variants, want 1 to %d", ErrMultivariant, len(p.Variants), maxVariants)
+	p, err := decodeMultivariant(text)
+	if err != nil {
+		return nil, err
 	}
 	var uris, media []string
 	for _, v := range p.Variants {
@@ -130,4 +118,54 @@ func ParseMultivariant(text []byte) (renditions []string, err error) {
 		return nil, fmt.Errorf("%w: %d renditions, want at most %d", ErrMultivariant, len(renditions), maxVariants)
 	}
 	return renditions, nil
+}
+
+// decodeMultivariant reads a list with at least one variant.
+func decodeMultivariant(text []byte) (p *m3u8.MasterPlaylist, err error) {
+	// A list from outside must not end the process, whatever the library makes
+	// of it.
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("%w: %v", ErrMultivariant, r)
+		}
+	}()
+	if len(text) > maxPlaylistBytes || !bytes.HasPrefix(text, []byte("#EXTM3U")) {
+		return nil, fmt.Errorf("%w: the first line is not #EXTM3U", ErrMultivariant)
+	}
+	p = m3u8.NewMasterPlaylist()
+	if err := p.DecodeFrom(bytes.NewReader(text), true); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMultivariant, err)
+	}
+	if len(p.Variants) == 0 || len(p.Variants) > maxVariants {
+		return nil, fmt.Errorf("%w: %d variants, want 1 to %d", ErrMultivariant, len(p.Variants), maxVariants)
+	}
+	return p, nil
+}
+
+// rates is what a multivariant playlist says of them.
+type rates struct {
+	rungs []string // the variants' renditions, that of the least rate first
+	rate  int64    // of the highest rung, bits/s: what a session is expected to need
+}
+
+// readRates reads a multivariant playlist; one that can't be read has no rungs.
+func readRates(text []byte) (l rates) {
+	p, err := decodeMultivariant(text)
+	if err != nil {
+		return l
+	}
+	rate := func(v *m3u8.Variant) int64 {
+		if v.AverageBandwidth > 0 {
+			return int64(v.AverageBandwidth)
+		}
+		return int64(v.Bandwidth)
+	}
+	slices.SortStableFunc(p.Variants, func(a, b *m3u8.Variant) int { return cmp.Compare(rate(a), rate(b)) })
+	for _, v := range p.Variants {
+		l.rate = rate(v)
+		if rendition := strings.TrimSuffix(v.URI, "/live.m3u8"); !slices.Contains(l.rungs, rendition) {
+			l.rungs = append(l.rungs, rendition)
+		}
+	}
+	return l
 }

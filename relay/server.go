@@ -26,12 +26,14 @@ type ServerConfig struct {
 	NodesOnly bool
 	// Departure is how far the node is on its way out of the pool. Nil: it stays.
 	Departure *Departure
-	// Elsewhere is what Redirect is, for a node that drains. Nil: what Redirect
-	// says.
+	// Elsewhere is what Redirect is, for a node that drains, and for a session
+	// that is not let in. Nil: what Redirect says.
 	Elsewhere func() string
 	// Steering tells viewers of the other relays. Nil: multivariant playlists
 	// name this node alone, and there is no /steering/.
 	Steering *Steering
+	// Admission decides who is let in. Nil: everyone is.
+	Admission *Admission
 	// Ready tells why this node is not to be listed; nil when it is.
 	Ready func() error
 	// Alive tells what an operator should know of a node that lives, as
@@ -175,6 +177,8 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 		s.fail(w, r, ErrNotFound, st.caching.refused)
 	case s.Departure.Stage() == Parting && (file == "live.m3u8" || file == longListName):
 		s.fail(w, r, ErrLeaving, nil)
+	case s.sheds(st, rendition, file == "live.m3u8" || file == longListName) && !s.fromNode(r):
+		s.sayBusy(w)
 	case file == "live.m3u8":
 		s.live(w, r, window)
 	case file == longListName:

@@ -17,7 +17,7 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 	}
 	if !s.begins() && !s.fromNode(r) {
 		if base := s.elsewhere(r); base != "" {
-			s.sendOn(w, r, base+prefix+"/"+name+"/"+file)
+			s.sendOn(w, base+prefix+"/"+name+"/"+file, r.URL.RawQuery)
 			return
 		}
 		if s.NodesOnly {
@@ -45,6 +45,10 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 		s.fail(w, r, ErrNotFound, st.caching.refused)
 		return
 	}
+	if !s.letIn(r, st) {
+		s.turnAway(w, prefix+"/"+name+"/"+file, r.URL.RawQuery)
+		return
+	}
 	s.sendList(w, r, index, st.caching.list)
 }
 
@@ -66,8 +70,7 @@ func (s *server) elsewhere(r *http.Request) string {
 }
 
 // sendOn sends a new session to another node, its query kept.
-func (s *server) sendOn(w http.ResponseWriter, r *http.Request, url string) {
-	query := r.URL.RawQuery
+func (s *server) sendOn(w http.ResponseWriter, url, query string) {
 	if query != "" {
 		query += "&"
 	}

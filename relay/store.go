@@ -73,6 +73,7 @@ type Stream struct {
 	length     time.Duration // of the live lists, as the origin is configured
 	index      *rendering    // of the multivariant playlist; nil until it is known
 	longIndex  *rendering    // of that of the long lists
+	rates      rates
 	windows    map[string]*Window
 	recordings map[string]*Recording // of the renditions that viewers can look back on
 	more       chan struct{}         // closed when there is one more window
@@ -80,10 +81,26 @@ type Stream struct {
 
 // SetIndex sets the text of the multivariant playlist.
 func (st *Stream) SetIndex(text []byte) {
-	r, long := newRendering(text), newRendering(longIndexText(text))
+	r, long, l := newRendering(text), newRendering(longIndexText(text)), readRates(text)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.index, st.longIndex = r, long
+	st.index, st.longIndex, st.rates = r, long, l
+}
+
+// sessionRate is what a session of this stream is expected to need, bits/s; 0
+// while that is not known.
+func (st *Stream) sessionRate() int64 {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.rates.rate
+}
+
+// rung is the place of a rendition among so many: 0 is the lowest, and what is
+// no variant.
+func (st *Stream) rung(rendition string) (rung, rungs int) {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return max(slices.Index(st.rates.rungs, rendition), 0), len(st.rates.rungs)
 }
 
 // Index returns the text of the multivariant playlist, or nil.

@@ -58,8 +58,9 @@ type NodeConfig struct {
 	Ports PortsConfig `yaml:"ports"`
 
 	// Capacity is what the node's link carries to viewers, such as 1Gbit/s.
-	// It weighs the node in the pool. Default 0bit/s: not known, all nodes
-	// count the same.
+	// It weighs the node in the pool, and at 85 % of it new sessions go
+	// elsewhere. Default 0bit/s: what the network card says; where it says
+	// nothing all nodes count the same, and take everyone.
 	Capacity BitRate `yaml:"capacity"`
 
 	// DVRBytes is how much disk the node gives to what viewers look back on;

@@ -31,6 +31,9 @@ type OriginConfig struct {
 	// their own, so that a flood of questions does not take the ingest's link.
 	DNS DNSConfig `yaml:"dns"`
 
+	// OnForecast is what is run when the pool will soon be full. Default off.
+	OnForecast HookConfig `yaml:"on_forecast"`
+
 	// Streams are what encoders may publish. At least one.
 	Streams []StreamConfig `yaml:"streams"`
 
@@ -91,6 +94,7 @@ func defaultOriginConfig() OriginConfig {
 	return OriginConfig{
 		NodeConfig:   shared,
 		ServeViewers: ServeWhenPoolEmpty,
+		OnForecast:   defaultHookConfig(),
 		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
 		DNS:          defaultDNSConfig(),
@@ -123,6 +127,9 @@ func (c *OriginConfig) complete(d *document) error {
 	}
 	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
 		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
+	}
+	if err := c.OnForecast.complete(d); err != nil {
+		return err
 	}
 	if err := c.DNS.complete(d, c.Zone); err != nil {
 		return err

@@ -102,6 +102,9 @@ func TestSamplesAreComplete(t *testing.T) {
 		o.TLS != defaults.TLS || o.Limits != defaults.Limits || o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
 		t.Errorf("origin.yaml shows other defaults than the code has: %+v", o)
 	}
+	if !reflect.DeepEqual(o.OnForecast, defaults.OnForecast) {
+		t.Errorf("origin.yaml shows other defaults of on_forecast than the code has: %+v", o.OnForecast)
+	}
 	if r.Ports != defaults.Ports || r.TLS != defaults.TLS || r.Limits != defaults.Limits || r.DVRBytes != defaults.DVRBytes || r.Drain != defaultNodeConfig().Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
 		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
 	}
@@ -189,6 +192,30 @@ func TestBadConfigs(t *testing.T) {
 		{
 			"key twice", "origin", "drain: 2s", "window: 30s", "",
 			`window stands here for the second time: remove one`,
+		},
+		{
+			"a webhook that is none", "origin", "  webhook: \"\"", "  webhook: example.org", "",
+			`on_forecast.webhook is no URL: write one such as https://hooks.example.org/clone`,
+		},
+		{
+			"a command without a program", "origin", "  command: []", "  command: [\"\"]", "",
+			`on_forecast.command begins with nothing: write the program first, as in [/usr/local/bin/clone, live]`,
+		},
+		{
+			"a command as one text", "origin", "  command: []", "  command: clone live", "",
+			`on_forecast.command is a list: write [a, b], or each entry on its own line after "- "`,
+		},
+		{
+			"a forecast that never holds", "origin", "  under: 300s", "  under: 2h", "",
+			`on_forecast.under: 2h0m0s is out of bounds: write 1s to 1h`,
+		},
+		{
+			"a hook without a pause", "origin", "  every: 5m", "  every: 0s", "",
+			`on_forecast.every: 0s is too short: write at least 1s`,
+		},
+		{
+			"half a yes", "origin", "  dry_run: true", "  dry_run: maybe", "",
+			`on_forecast.dry_run: "maybe" is neither: write true or false`,
 		},
 		{
 			"no unit", "origin", "window: 60s", "window: 60", "",

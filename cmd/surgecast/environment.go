@@ -30,6 +30,10 @@ type environment struct {
 	// Notify tells the service manager a state, as sd_notify(3) has it; nil for
 	// none.
 	Notify func(state string) error
+
+	// Cards is /sys/class/net, to learn how fast the network card is; nil for
+	// nothing that is known.
+	Cards fs.FS
 }
 
 // connectBound is how long a node waits for a connection to another one: a
@@ -42,6 +46,7 @@ func realEnvironment() environment {
 		Listen: (&net.ListenConfig{}).Listen,
 		Dial:   (&net.Dialer{}).DialContext,
 		Kernel: os.DirFS("/proc/sys"),
+		Cards:  os.DirFS("/sys/class/net"),
 	}
 }
 

@@ -96,7 +96,8 @@ func (n *node) isMember(address netip.Addr) bool {
 	return false
 }
 
-// elsewhere is the base URL of another relay, for who finds no seat here.
+// elsewhere is the base URL of another relay that is not full, for who finds no
+// room here.
 func (n *node) elsewhere() string {
 	var others []cluster.Member
 	for _, m := range n.cluster.Members() {
@@ -104,7 +105,7 @@ func (n *node) elsewhere() string {
 			others = append(others, m)
 		}
 	}
-	return (&director{members: func() []cluster.Member { return others }}).Redirect()
+	return draw(cluster.Serving(others))
 }
 
 // secureBase is the base URL by which a viewer of a secure page reaches a

@@ -25,7 +25,7 @@ func (n *node) metrics() http.Handler {
 		total("surgecast_requests_total", "How often is it asked?",
 			func(t relay.LoadTotals) int64 { return t.Requests }, n.load),
 		gauge("surgecast_capacity_bits_per_second", "How much could it send? 0: not known.",
-			func() float64 { return float64(n.config.Capacity) }),
+			func() float64 { return float64(n.headroom.known) }),
 		gauge("surgecast_isolated", "Is it alone? 1 while it knows of other nodes and sees none.",
 			func() float64 { return bit(n.cluster.Isolated()) }),
 		gauge("surgecast_connections", "How many connections of viewers and relays are there?",
@@ -47,6 +47,7 @@ func (n *node) metrics() http.Handler {
 	if n.dns != nil {
 		registry.MustRegister(dnsMetrics(n.dns)...)
 	}
+	registry.MustRegister(n.headroomMetrics()...)
 	if n.tls != nil {
 		registry.MustRegister(gauge("surgecast_certificate_expiry_seconds", "When does the certificate end? Unix time.",
 			func() float64 { return float64(n.tls.Certificate().Expires().Unix()) }))

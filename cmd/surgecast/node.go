@@ -33,6 +33,7 @@ type node struct {
 	load       *relay.Load
 	dvr        *relay.DVR   // nil on a name server
 	dns        *cluster.DNS // nil when turned off
+	headroom   *headroom
 	credential *relay.Credential
 	began      time.Time
 
@@ -56,6 +57,7 @@ type node struct {
 
 	mu        sync.Mutex
 	announced cluster.State // what the pool was told last
+	loadTold  time.Time     // when its load changed last
 }
 
 // nodeOptions is what starts a node, beside its configuration.
@@ -91,6 +93,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 	}()
 	if n.folder, err = openStateDir(config.Dir, o.Address); err != nil {
 		return nil, err
+	}
+	if n.headroom, err = newHeadroom(config, o, n.folder.Path, n.load); err != nil {
+		n.log.Warn("capacity", "err", err)
 	}
 	if n.orders, err = openDrainOrders(filepath.Join(n.folder.Path, drainFileName)); err != nil {
 		return nil, err
@@ -136,7 +141,7 @@ func (n *node) newCluster() error {
 		Role:     n.role,
 		Status:   n.firstStatus(),
 		Media:    n.viewers.Addr().String(),
-		Capacity: int64(n.config.Capacity),
+		Capacity: int64(n.headroom.Told(0)),
 		Version:  version(),
 	}
 	n.cluster, err = cluster.New(cluster.Config{
@@ -244,10 +249,14 @@ func (n *node) setStatus(to cluster.Status, only ...cluster.Status) bool {
 	return true
 }
 
-// Gossip carries few changes a second, so a load is told in steps.
+// Gossip carries few changes a second, so a load is told in steps: at once when
+// it is a large one, and a fine one when the last was a while ago. A hundred
+// nodes thus make at most seven changes a second while all loads drift.
 const (
-	loadTick = time.Second
-	loadStep = 10 // percent
+	loadTick  = time.Second
+	loadStep  = 10 // percent
+	fineStep  = 2  // percent
+	fineAfter = 15 * time.Second
 )
 
 // tellLoad tells the pool how full the node is, when that has changed by a step.
@@ -259,26 +268,20 @@ func (n *node) tellLoad(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			n.setLoad(loadPercent(n.load.Snapshot().BitsPerSecond, n.config.Capacity))
+			n.lookAtHeadroom()
 		}
 	}
 }
 
-// loadPercent is 0 where the capacity is not known.
-func loadPercent(bitsPerSecond float64, capacity BitRate) int {
-	if capacity == 0 {
-		return 0
-	}
-	return min(100, int(bitsPerSecond*100/float64(capacity)))
-}
-
-func (n *node) setLoad(percent int) {
+func (n *node) setLoad(percent int, of BitRate) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if change := percent - n.announced.Load; -loadStep < change && change < loadStep {
+	change := max(percent-n.announced.Load, n.announced.Load-percent)
+	drifted := change >= fineStep && time.Since(n.loadTold) >= fineAfter
+	if change < loadStep && !drifted && int64(of) == n.announced.Capacity {
 		return
 	}
-	n.announced.Load = percent
+	n.announced.Load, n.announced.Capacity, n.loadTold = percent, int64(of), time.Now()
 	n.cluster.SetState(n.announced)
 }
 

@@ -145,6 +145,7 @@ func (o *originNode) newPublic(redirect func() string, steering *relay.Steering)
 		Load:       o.load,
 		Steering:   steering,
 		Logger:     o.log,
+		Admission:  o.headroom.admission,
 		Ready:      o.ready,
 		Alive:      o.alive,
 		Pool:       pool,
@@ -177,6 +178,9 @@ func (o *originNode) Run(ctx context.Context) error {
 		}
 		if o.rtsp != nil {
 			group.Go(func() error { return o.rtsp.Run(ctx) })
+		}
+		if o.config.OnForecast.On() {
+			group.Go(func() error { return o.runHook(ctx, o.config.OnForecast) })
 		}
 		o.setStatus(cluster.StatusServing)
 		o.log.Info("origin up", o.surface()...)

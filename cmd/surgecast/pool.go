@@ -32,6 +32,9 @@ func (n *node) ownStatus() nodeStatus {
 	own := statusOf(n.cluster.Name(), state)
 	own.Viewers = load.Viewers
 	own.BitsPerSecond = load.BitsPerSecond
+	outlook, _ := n.headroom.outlooks()
+	own.CapacityBitsPerSecond = float64(n.headroom.known)
+	own.FullInSeconds = outlook.seconds()
 	own.UptimeSeconds = time.Since(n.began).Seconds()
 	if lag, ok := n.store.Lag(); ok {
 		seconds := lag.Seconds()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"surgecast/cluster"
 )
@@ -12,9 +13,21 @@ type director struct {
 }
 
 // Redirect returns the base URL of a serving relay, drawn at random by what
-// each has left, as the DNS draws; "" when there is none.
+// each has left, as the DNS draws; "" when the pool is empty. A full pool is not
+// an empty one: its relays tell viewers by themselves when to come again.
 func (d *director) Redirect() string {
-	drawn := cluster.Pick(rand.New(shared{}), cluster.Serving(d.members()))
+	members := d.members()
+	if base := draw(cluster.Serving(members)); base != "" {
+		return base
+	}
+	return draw(slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
+		return m.State.Role != cluster.RoleRelay || m.State.Status != cluster.StatusFull
+	}))
+}
+
+// draw returns the base URL of one of the relays, "" when there is none.
+func draw(relays []cluster.Member) string {
+	drawn := cluster.Pick(rand.New(shared{}), relays)
 	if len(drawn) == 0 {
 		return ""
 	}

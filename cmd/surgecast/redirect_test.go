@@ -27,6 +27,10 @@ func TestRedirectNamesOnlyServingRelays(t *testing.T) {
 	if got := d.Redirect(); got != "" {
 		t.Errorf("sent on to %s", got)
 	}
+	members = append(members, member(cluster.RoleRelay, cluster.StatusFull, "127.0.0.5:8080", 90, 0))
+	if got := d.Redirect(); got != "http://127.0.0.5:8080" {
+		t.Errorf("a full pool is taken for an empty one: sent on to %q", got)
+	}
 	members = append(members, member(cluster.RoleRelay, cluster.StatusServing, "127.0.0.4:8080", 100, 0))
 	for range 100 {
 		if got := d.Redirect(); got != "http://127.0.0.4:8080" {

@@ -103,6 +103,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Load:       n.load,
 		Logger:     n.log,
 		Steering:   n.newSteering(false),
+		Admission:  n.headroom.admission,
 		Ready:      r.ready,
 		Alive:      n.alive,
 		Pool:       pool,

@@ -91,6 +91,13 @@ type nodeStatus struct {
 	BitsPerSecond float64 `json:"bits_per_second"` // sent to viewers and relays
 	UptimeSeconds float64 `json:"uptime_seconds"`
 
+	// CapacityBitsPerSecond is what its link carries; 0: not known.
+	CapacityBitsPerSecond float64 `json:"capacity_bits_per_second"`
+
+	// FullInSeconds is when it will take no more sessions if as many as now go
+	// on coming; 0: now. Nil: not within an hour, or its capacity is not known.
+	FullInSeconds *float64 `json:"full_in_seconds"`
+
 	// LagSeconds is the age of the newest media: from its end to now. Nil when
 	// there is none.
 	LagSeconds *float64 `json:"lag_seconds"`

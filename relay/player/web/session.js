@@ -106,6 +106,11 @@ class Session {
     return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1)) * (0.5 + Math.random());
   }
 
+  // Who watched says so when coming again: a full relay takes those before the new ones.
+  address(source = this.source) {
+    return this.played ? `${source}?_sc_again=1` : source;
+  }
+
   reopen() {
     clearTimeout(this.timer);
     this.timer = 0;
@@ -151,7 +156,7 @@ class LibrarySession extends Session {
     hls.on(Hls.Events.LEVEL_LOADED, (_, data) => this.#loaded(hls, data));
     hls.on(Hls.Events.BUFFER_CODECS, (_, tracks) => (this.silent = isSilent(tracks)));
     hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.#broken(hls, data));
-    hls.loadSource(this.from);
+    hls.loadSource(this.address(this.from));
   }
 
   // The relay that the page came from may be the one that is lost.
@@ -263,14 +268,14 @@ class NativeSession extends Session {
   }
 
   open() {
-    this.video.src = this.source;
+    this.video.src = this.address();
     if (!this.paused) this.play();
   }
 
   // The element only says that it failed, so the list is asked for the reason.
   async #ask() {
     try {
-      const { status } = await fetch(this.source, { cache: 'no-store' });
+      const { status } = await fetch(this.address(), { cache: 'no-store' });
       this.failed({ 200: 'interrupted', 404: 'absent', 410: 'absent', 503: 'busy' }[status] ?? 'connection');
     } catch {
       this.failed('connection');
