@@ -37,12 +37,12 @@ func realEnvironment() environment {
 	}
 }
 
-// gossip returns the transport for gossip; nil means real sockets.
-func (e environment) gossip(bind string) (memberlist.Transport, error) {
+// gossip returns what opens the transport for gossip; nil means real sockets.
+func (e environment) gossip(bind string) func() (memberlist.Transport, error) {
 	if e.Transport == nil {
-		return nil, nil
+		return nil
 	}
-	return e.Transport(bind)
+	return func() (memberlist.Transport, error) { return e.Transport(bind) }
 }
 
 // client returns the client by which a node asks other nodes. It does not

@@ -105,10 +105,6 @@ func (n *node) at(port Port) string { return netip.AddrPortFrom(n.address, uint1
 
 func (n *node) newCluster() error {
 	bind := n.at(n.config.Ports.Gossip)
-	transport, err := n.env.gossip(bind)
-	if err != nil {
-		return fmt.Errorf("open gossip: %w", err)
-	}
 	seeds := make([]string, 0, len(n.config.Seeds))
 	for _, seed := range n.config.Seeds {
 		seeds = append(seeds, seed.String())
@@ -120,20 +116,21 @@ func (n *node) newCluster() error {
 		Capacity: int64(n.config.Capacity),
 		Version:  version(),
 	}
+	var err error
 	n.cluster, err = cluster.New(cluster.Config{
 		Bind:      bind,
 		Secret:    n.config.PoolSecret,
 		PoolID:    n.config.Pool,
 		Seeds:     seeds,
 		PeersFile: n.folder.Path + "/peers",
-		Transport: transport,
+		Transport: n.env.gossip(bind),
 		State:     n.announced,
 		Logger:    n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open gossip on %s: %w", bind, err)
 	}
-	n.log = n.log.With("node", n.cluster.Name()) // as the cluster's own lines have it
+	n.log = n.cluster.Logger()
 	return nil
 }
 
