@@ -28,6 +28,16 @@ type NodeConfig struct {
 	// outranks it.
 	Address Address `yaml:"address"`
 
+	// PublicAddress is where viewers reach the node when a translator of
+	// addresses (NAT) stands before it. Default auto: what the cloud's metadata
+	// service says, else what a seed sees.
+	PublicAddress Address `yaml:"public_address"`
+
+	// Metadata is where the cloud tells a machine who it is: auto, off, or a
+	// base URL. It is asked at the start, for at most 300 ms. Default auto:
+	// http://169.254.169.254.
+	Metadata Metadata `yaml:"metadata"`
+
 	// Dir holds the node's state, in one folder for each address: what it
 	// must remember, and the way to its private API. Relative to the
 	// configuration. Default "state".
@@ -106,6 +116,7 @@ type LogConfig struct {
 func defaultNodeConfig() NodeConfig {
 	return NodeConfig{
 		Dir:      "state",
+		Metadata: metadataBase,
 		Pool:     "surgecast",
 		Ports:    PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
 		DVRBytes: 10e9,

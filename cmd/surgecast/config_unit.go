@@ -153,6 +153,27 @@ func (b *BaseURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Metadata is the base URL of a cloud's metadata service; "" for none.
+type Metadata string
+
+// UnmarshalText reads auto, off or a base URL.
+func (m *Metadata) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "auto":
+		*m = metadataBase
+		return nil
+	case "off":
+		*m = ""
+		return nil
+	}
+	var base BaseURL
+	if err := base.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is no metadata service: write auto, off or a base URL such as %s", text, metadataBase)
+	}
+	*m = Metadata(base)
+	return nil
+}
+
 // Port is a TCP or UDP port; 0 turns the listener off.
 type Port uint16
 

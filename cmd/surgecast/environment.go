@@ -22,6 +22,13 @@ type environment struct {
 
 	// Kernel is /proc/sys, to give advice on its settings; nil for none.
 	Kernel fs.FS
+
+	// Interfaces are the machine's; nil: none are known, and nothing of the
+	// disk is taken for another machine's.
+	Interfaces func() ([]link, error)
+
+	// Clock is the machine's; nil for the true time.
+	Clock func() time.Time
 }
 
 // connectBound is how long a node waits for a connection to another one: a
@@ -34,7 +41,23 @@ func realEnvironment() environment {
 		Listen: (&net.ListenConfig{}).Listen,
 		Dial:   (&net.Dialer{}).DialContext,
 		Kernel: os.DirFS("/proc/sys"),
+
+		Interfaces: machineLinks,
 	}
+}
+
+func (e environment) links() ([]link, error) {
+	if e.Interfaces == nil {
+		return nil, nil
+	}
+	return e.Interfaces()
+}
+
+func (e environment) now() time.Time {
+	if e.Clock == nil {
+		return time.Now()
+	}
+	return e.Clock()
 }
 
 // gossip returns what opens the transport for gossip; nil means real sockets.

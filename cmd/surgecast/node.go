@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,7 +24,9 @@ import (
 type node struct {
 	config     *NodeConfig
 	role       cluster.Role
-	address    netip.Addr
+	address    netip.Addr   // all listeners bind it
+	public     netip.Addr   // where viewers come, if that is another
+	network    netip.Prefix // of address, where an interface has it
 	env        environment
 	log        *slog.Logger
 	client     *http.Client // asks other nodes
@@ -31,6 +34,11 @@ type node struct {
 	load       *relay.Load
 	dvr        *relay.DVR
 	credential *relay.Credential
+	hello      helloKey
+	greeter    greeter
+	clock      *clock
+	cloud      *cloudQuery // nil: no metadata service is asked
+	kin        kinship
 	began      time.Time
 
 	folder  *stateDir
@@ -52,6 +60,8 @@ type node struct {
 type nodeOptions struct {
 	Role    cluster.Role
 	Address netip.Addr
+	Public  netip.Addr  // may be invalid, as of reach
+	Cloud   *cloudQuery // may be nil
 	Env     environment
 	Logger  *slog.Logger
 }
@@ -63,6 +73,10 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		config:     config,
 		role:       o.Role,
 		address:    o.Address,
+		public:     o.Public,
+		cloud:      o.Cloud,
+		clock:      newClock(o.Env.now),
+		hello:      newHelloKey(config.PoolSecret),
 		env:        o.Env,
 		log:        o.Logger,
 		client:     o.Env.client(),
@@ -72,6 +86,8 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		began:      time.Now(),
 		token:      newAPIToken(),
 	}
+	n.credential.Now = n.clock.Now
+	n.greeter = greeter{n.hello, n.client, o.Env.now}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -87,6 +103,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		if n.api, err = n.listen(ctx, config.Ports.API, "ports.api"); err != nil {
 			return nil, err
 		}
+	}
+	if err = n.recall(); err != nil {
+		return nil, err
 	}
 	return n, n.newCluster()
 }
@@ -113,18 +132,21 @@ func (n *node) newCluster() error {
 		Role:     n.role,
 		Status:   cluster.StatusJoining,
 		Media:    n.viewers.Addr().String(),
+		Public:   n.publicMedia(),
 		Capacity: int64(n.config.Capacity),
 		Version:  version(),
 	}
 	var err error
 	n.cluster, err = cluster.New(cluster.Config{
 		Bind:      bind,
+		Advertise: n.advertised(),
 		Secret:    n.config.PoolSecret,
 		PoolID:    n.config.Pool,
 		Seeds:     seeds,
-		PeersFile: n.folder.Path + "/peers",
+		PeersFile: filepath.Join(n.folder.Path, peersFileName),
 		Transport: n.env.gossip(bind),
 		State:     n.announced,
+		Now:       n.clock.Now,
 		Logger:    n.log,
 	})
 	if err != nil {
@@ -156,6 +178,7 @@ func (n *node) Close() error {
 // secure those who come by TLS. The first of a group to return ends all.
 func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure http.Handler) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
+	group.Go(func() error { return n.keepClock(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
 	n.runFront(ctx, group, public, secure)
 	n.advise()

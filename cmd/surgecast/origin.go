@@ -39,12 +39,13 @@ func (c *originCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := nodeAddress(ctx, c.Address, &config.NodeConfig)
+	log, env := config.Log.logger(os.Stderr), realEnvironment()
+	cloud := env.askCloud(ctx, c.Address, &config.NodeConfig)
+	at, err := env.locate(ctx, c.Address, &config.NodeConfig, cloud, log)
 	if err != nil {
 		return err
 	}
-	log := config.Log.logger(os.Stderr)
-	o, err := newOriginNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	o, err := newOriginNode(ctx, config, nodeOptions{Address: at.Address, Public: at.Public, Cloud: cloud, Env: env, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -162,6 +163,7 @@ func (o *originNode) newPublic(redirect func() string) http.Handler {
 		Ready:      o.ready,
 		Alive:      o.alive,
 		Pool:       pool,
+		Hello:      http.HandlerFunc(o.serveHello),
 		Player:     player.Handler(),
 		NodesOnly:  o.config.ServeViewers == ServeNever,
 	}

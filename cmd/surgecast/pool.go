@@ -68,7 +68,7 @@ func (n *node) askMember(ctx context.Context, m cluster.Member) nodeStatus {
 	if m.Self {
 		return n.ownStatus()
 	}
-	told, err := n.fetchOwnStatus(ctx, m.State.Media)
+	told, err := n.fetchOwnStatus(ctx, n.mediaOf(m))
 	if err == nil && told.Name != m.Name {
 		err = fmt.Errorf("another node answers there: %s", short(told.Name))
 	}

@@ -40,12 +40,13 @@ func (c *relayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := nodeAddress(ctx, c.Address, &config.NodeConfig)
+	log, env := config.Log.logger(os.Stderr), realEnvironment()
+	cloud := env.askCloud(ctx, c.Address, &config.NodeConfig)
+	at, err := env.locate(ctx, c.Address, &config.NodeConfig, cloud, log)
 	if err != nil {
 		return err
 	}
-	log := config.Log.logger(os.Stderr)
-	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	r, err := newRelayNode(ctx, config, nodeOptions{Address: at.Address, Public: at.Public, Cloud: cloud, Env: env, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -95,6 +96,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Ready:      r.ready,
 		Alive:      n.alive,
 		Pool:       pool,
+		Hello:      http.HandlerFunc(n.serveHello),
 		Player:     player.Handler(),
 	})
 	return r, nil
@@ -122,7 +124,7 @@ func (r *relayNode) origins() []string {
 	var bases []string
 	for _, m := range r.cluster.Members() {
 		if m.State.Role == cluster.RoleOrigin {
-			bases = append(bases, "http://"+m.State.Media)
+			bases = append(bases, "http://"+r.mediaOf(m))
 		}
 	}
 	return bases
