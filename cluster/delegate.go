@@ -16,7 +16,7 @@ type delegate struct {
 	node *Node
 	name string // of this life
 
-	rivals chan Member // one element: who else has our name
+	contested chan struct{} // one element: another node has our name
 
 	// ended means that events are not true any more: memberlist's timers go on
 	// after its Shutdown, and take for dead whom they can't hear.
@@ -29,7 +29,7 @@ type delegate struct {
 }
 
 func newDelegate(n *Node) *delegate {
-	return &delegate{node: n, name: n.Name(), rivals: make(chan Member, 1), others: make(map[string]netip.AddrPort)}
+	return &delegate{node: n, name: n.Name(), contested: make(chan struct{}, 1), others: make(map[string]netip.AddrPort)}
 }
 
 var (
@@ -88,21 +88,15 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	}
 }
 
-// NotifyConflict hears that two addresses use one name. What it can't read is
-// no reason to yield: garbage must not push us about.
+// NotifyConflict hears that two addresses use one name.
 func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	if existing.Name != d.name || d.ended.Load() {
 		return // theirs to solve
 	}
-	m, err := memberOf(other)
-	if err != nil {
-		d.node.log.Warn("another node has our name, and says nothing that can be read", "other", other.Address(), "err", err)
-		return
-	}
 	select {
-	case d.rivals <- m:
-		d.node.log.Error("another node has our name: one of the two was copied while it ran", "other", m.Address)
-	default: // one is being settled
+	case d.contested <- struct{}{}:
+		d.node.log.Error("another node has our name: one of the two was copied while it ran", "other", other.Address())
+	default: // known
 	}
 }
 

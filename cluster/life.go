@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,9 +13,6 @@ const (
 	// renamePause bounds how often a node takes a new name. Names are random,
 	// so more than once is somebody's doing.
 	renamePause = time.Second
-	// yieldWait is how long the older of two holders of a name waits for the
-	// younger to take another.
-	yieldWait = time.Second
 	// forgetAfter is how long after a rename those are kept in the view whom
 	// the new life has not heard of. The pool exchanges full states within it.
 	forgetAfter = 15 * time.Second
@@ -42,8 +38,10 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // live is one life under one name: until ctx ends, or until the name turns out
-// to be another node's. Then nothing is said in parting: a Leave names only
-// the name, and would take its healthy holder out of the pool.
+// to be another node's. Who hears of that yields, whichever of the two is the
+// first holder: of a second one nobody but itself may hear. Nothing is said in
+// parting: a Leave names only the name, and would take its healthy holder out
+// of the pool.
 func (n *Node) live(ctx context.Context) (contested bool, err error) {
 	d := newDelegate(n)
 	defer d.ended.Store(true)
@@ -65,10 +63,13 @@ func (n *Node) live(ctx context.Context) (contested bool, err error) {
 	if n.Renames() > 0 {
 		tasks.Go(func() { n.forget(life, d) })
 	}
-	if contested = n.yield(ctx, d.rivals); !contested {
+	select {
+	case <-ctx.Done():
 		if err := list.Leave(leaveTimeout); err != nil {
 			n.log.Warn("left without an answer from the pool", "err", err)
 		}
+	case <-d.contested:
+		contested = true
 	}
 	// Before Shutdown: what the list still finds out about others, deaf as it
 	// is then, is not true.
@@ -80,33 +81,6 @@ func (n *Node) live(ctx context.Context) (contested bool, err error) {
 		contested = false
 	}
 	return contested, err
-}
-
-// yield waits for a rival to whom we leave our name, and says whether there was
-// one before ctx ended. The younger yields. The older gives it time for that
-// and, when it has not been seen under another name by then, yields too: it may
-// not have heard of us, for nobody tells of the second holder of a name.
-func (n *Node) yield(ctx context.Context, rivals <-chan Member) bool {
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case rival := <-rivals:
-			if n.self().yields(rival) {
-				return true
-			}
-			if !sleep(ctx, yieldWait) {
-				return false
-			}
-			if !slices.ContainsFunc(n.Members(), func(m Member) bool { return m.Address == rival.Address }) {
-				return true
-			}
-			select {
-			case <-rivals: // heard while it yielded
-			default:
-			}
-		}
-	}
 }
 
 // forget takes those out of the view who went while we changed our name.
@@ -121,13 +95,4 @@ func (n *Node) forget(ctx context.Context, d *delegate) {
 			n.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
 		}
 	}
-}
-
-// yields says which of two holders of one name gives it up. When they were
-// born at once, as copies of one memory are, any: on both the same.
-func (m Member) yields(other Member) bool {
-	if m.born != other.born {
-		return m.born > other.born
-	}
-	return m.Address.Compare(other.Address) > 0
 }
