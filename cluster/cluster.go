@@ -83,6 +83,8 @@ type Node struct {
 	retry     chan struct{} // one element: what kept us from joining may be gone
 	renames   atomic.Int64
 
+	tried, failed atomic.Int64 // joins
+
 	mu    sync.Mutex
 	name  string
 	born  int64 // unix milliseconds

@@ -46,6 +46,7 @@ type NameServer struct {
 // DNS is an authoritative name server for the pool's zone.
 type DNS struct {
 	zone   *zone
+	view   func() []Member
 	roster *roster
 	id     string
 	log    *slog.Logger
@@ -69,6 +70,7 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 		return nil, fmt.Errorf("dns: ttl %v is not between 1s and %v", cfg.TTL, maxTTL)
 	}
 	d := &DNS{
+		view:   cfg.View,
 		roster: newRoster(cfg.View, cfg.OriginMayServe, cfg.TTL),
 		id:     cfg.ID,
 		log:    cfg.Logger,

@@ -85,6 +85,8 @@ func (d *DNS) answer(m *dns.Msg, q dns.Question) {
 		}
 	case atRelay:
 		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6) })
+	case atGossip:
+		m.Answer = d.gossip(q)
 	case atHost:
 		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) {
 			return d.zone.hosts[name], staticTTL * time.Second

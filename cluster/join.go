@@ -74,13 +74,21 @@ func (n *Node) join(list *memberlist.Memberlist, targets []netip.AddrPort) {
 	var tries sync.WaitGroup
 	for _, target := range targets {
 		tries.Go(func() {
+			n.tried.Add(1)
 			if _, err := list.Join([]string{target.String()}); err != nil {
+				n.failed.Add(1)
 				n.log.Debug("join failed", "target", target, "err", err)
 			}
 		})
 	}
 	tries.Wait()
 }
+
+// Joins counts the tries to join since the start.
+type Joins struct{ Tried, Failed int64 }
+
+// Joins returns how often the node tried to join, each target by itself.
+func (n *Node) Joins() Joins { return Joins{n.tried.Load(), n.failed.Load()} }
 
 // someMembers draws the members to settle with.
 func (n *Node) someMembers() []netip.AddrPort {

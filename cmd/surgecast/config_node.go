@@ -59,6 +59,10 @@ type NodeConfig struct {
 	// the pool. One that answers is enough. Required on a relay.
 	Seeds []HostPort `yaml:"seeds"`
 
+	// Resolver is the DNS server that is asked for more seeds, as _gossip below
+	// the zone has them: system, off, or ip:port. Default system.
+	Resolver Resolver `yaml:"resolver"`
+
 	// Ports of the listeners; 0 turns one off where it can be done without.
 	Ports PortsConfig `yaml:"ports"`
 

@@ -174,6 +174,26 @@ func (m *Metadata) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Resolver is a DNS server to ask: ip:port, invalid for the system's, or none.
+type Resolver struct {
+	netip.AddrPort
+	Off bool
+}
+
+// UnmarshalText reads system, off or ip:port.
+func (r *Resolver) UnmarshalText(text []byte) error {
+	if s := string(text); s == "system" || s == "off" {
+		*r = Resolver{Off: s == "off"}
+		return nil
+	}
+	parsed, err := netip.ParseAddrPort(string(text))
+	if err != nil || parsed.Port() == 0 {
+		return fmt.Errorf("%q is no DNS server: write system, off or an address with its port, such as 192.0.2.53:53", text)
+	}
+	*r = Resolver{AddrPort: parsed}
+	return nil
+}
+
 // Port is a TCP or UDP port; 0 turns the listener off.
 type Port uint16
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -29,6 +30,10 @@ type environment struct {
 
 	// Clock is the machine's; nil for the true time.
 	Clock func() time.Time
+
+	// Resolver returns what asks a DNS server, an invalid address meaning the
+	// system's own; nil: DNS is not asked.
+	Resolver func(server netip.AddrPort) *net.Resolver
 }
 
 // connectBound is how long a node waits for a connection to another one: a
@@ -43,6 +48,7 @@ func realEnvironment() environment {
 		Kernel: os.DirFS("/proc/sys"),
 
 		Interfaces: machineLinks,
+		Resolver:   resolver,
 	}
 }
 

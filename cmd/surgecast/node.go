@@ -147,6 +147,7 @@ func (n *node) newCluster() error {
 		Transport: n.env.gossip(bind),
 		State:     n.announced,
 		Now:       n.clock.Now,
+		Lookup:    n.seedLookup(),
 		Logger:    n.log,
 	})
 	if err != nil {
