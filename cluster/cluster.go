@@ -13,7 +13,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -60,10 +59,16 @@ type Config struct {
 	// PeersFile keeps the members last seen, for a start without seeds; "":
 	// nothing is kept.
 	PeersFile string
-	// Transport replaces the real sockets; nil opens them on Bind.
-	Transport memberlist.Transport
+	// Transport opens what replaces the real sockets, at the start and again
+	// when the node has to take another name; nil opens sockets on Bind.
+	Transport func() (memberlist.Transport, error)
 	// State is what we tell about ourselves at first.
 	State State
+	// Now is the time by which keys are chosen; nil means the machine's clock.
+	Now func() time.Time
+	// Lookup finds more seeds, such as those that a DNS zone names, while seeds
+	// are missing. It is asked beside the join, never before it. May be nil.
+	Lookup func(ctx context.Context) ([]netip.AddrPort, error)
 	// Logger gets joins and leaves at Info, memberlist's own lines at Debug.
 	// Nil means silence.
 	Logger *slog.Logger
@@ -72,22 +77,26 @@ type Config struct {
 // Node is our membership of the pool.
 type Node struct {
 	cfg       Config
-	name      string
-	born      int64 // unix milliseconds
 	advertise netip.AddrPort
 	seeds     []netip.AddrPort
 	keys      *keys
 	view      *view
 	log       *slog.Logger
 	dirty     chan struct{} // one element: our state has to be published
-	contested atomic.Bool
 	verdicts  *Verdicts
 	queue     *memberlist.TransmitLimitedQueue // of verdicts
 	list      atomic.Pointer[memberlist.Memberlist]
+	retry     chan struct{} // one element: what kept us from joining may be gone
+	renames   atomic.Int64
+
+	tried, failed atomic.Int64 // joins
 
 	mu    sync.Mutex
+	name  string
+	born  int64 // unix milliseconds
 	state State
 	peers []netip.AddrPort // the members last seen, at first from the file
+	found []netip.AddrPort // by Lookup
 }
 
 // New checks the configuration and reads the peers file. Nothing is opened
@@ -98,6 +107,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	if cfg.PoolID == "" {
 		cfg.PoolID = defaultPoolID
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	switch {
 	case len(cfg.Secret) < minSecretBytes:
@@ -122,7 +134,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newKeys(cfg.Secret, time.Now())
+	keys, err := newKeys(cfg.Secret, cfg.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +147,9 @@ func New(cfg Config) (*Node, error) {
 		keys:      keys,
 		view:      newView(),
 		dirty:     make(chan struct{}, 1),
+		retry:     make(chan struct{}, 1),
 	}
-	n.log = cfg.Logger.With("node", n.name)
+	n.log = slog.New(named{cfg.Logger.Handler(), n})
 	n.queue = n.newQueue()
 	n.verdicts = newVerdicts(n.Name, n.view.list, n.tellVerdict, n.log)
 	if n.peers, err = readPeers(cfg.PeersFile); err != nil {
@@ -146,28 +159,6 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Run takes part in the pool until ctx ends, then leaves it, which takes at
-// most a few seconds. It may be called once.
-func (n *Node) Run(ctx context.Context) error {
-	list, err := memberlist.Create(n.gossipConfig())
-	if err != nil {
-		return fmt.Errorf("start gossip on %s: %w", n.cfg.Bind, err)
-	}
-	n.list.Store(list)
-	var tasks sync.WaitGroup
-	tasks.Go(func() { n.keepJoined(ctx, list) })
-	tasks.Go(func() { n.publishChanges(ctx, list) })
-	tasks.Go(func() { n.keys.rotate(ctx) })
-	tasks.Go(func() { n.keepPeers(ctx) })
-	<-ctx.Done()
-	err = errors.Join(n.leave(list), list.Shutdown())
-	tasks.Wait()
-	return err
-}
-
-// Name is our identity, new at each start of the process: 32 hex digits.
-func (n *Node) Name() string { return n.name }
-
 // SetState tells the pool our new state. It never blocks; what is set while
 // an older state is still going out is published after it. Values out of range
 // are clamped.
@@ -175,8 +166,8 @@ func (n *Node) SetState(s State) {
 	s = s.clamped()
 	n.mu.Lock()
 	n.state = s
+	n.view.put(n.selfLocked())
 	n.mu.Unlock()
-	n.view.put(Member{Name: n.name, Address: n.advertise, State: s, Self: true, born: n.born})
 	select {
 	case n.dirty <- struct{}{}:
 	default: // one is waiting already and will carry this state
@@ -195,17 +186,18 @@ func (n *Node) Verdicts() *Verdicts { return n.verdicts }
 
 // Isolated says that we know of other nodes but see none of them.
 func (n *Node) Isolated() bool {
-	return len(n.view.list()) <= 1 && len(n.targets()) > 0
+	return len(n.view.list()) <= 1 && len(n.Targets()) > 0
 }
 
-// Contested says that another node uses our name, as the twin of a copied
-// running machine does. The node must then be replaced by a new one.
-func (n *Node) Contested() bool { return n.contested.Load() }
-
-func (n *Node) ownState() State {
+// self is our own entry in the view.
+func (n *Node) self() Member {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.state
+	return n.selfLocked()
+}
+
+func (n *Node) selfLocked() Member {
+	return Member{Name: n.name, Address: n.advertise, State: n.state, Self: true, born: n.born}
 }
 
 // publishChanges sends our state whenever it was set.
@@ -223,23 +215,10 @@ func (n *Node) publishChanges(ctx context.Context, list *memberlist.Memberlist) 
 	}
 }
 
-// leave tells the others that we go, so that they need not find out.
-func (n *Node) leave(list *memberlist.Memberlist) error {
-	if n.Contested() {
-		// The message names only us by our name, and would take the healthy
-		// other holder of it out of the pool.
-		return nil
-	}
-	if err := list.Leave(leaveTimeout); err != nil {
-		n.log.Warn("left without an answer from the pool", "err", err)
-	}
-	return nil
-}
-
-func (n *Node) gossipConfig() *memberlist.Config {
+func (n *Node) gossipConfig(d *delegate) *memberlist.Config {
 	bind := netip.MustParseAddrPort(n.cfg.Bind)
 	cfg := memberlist.DefaultLANConfig()
-	cfg.Name = n.name
+	cfg.Name = d.name
 	cfg.BindAddr, cfg.BindPort = bind.Addr().String(), int(bind.Port())
 	// Always given: without it Create fails on a host with only a public
 	// address.
@@ -247,10 +226,7 @@ func (n *Node) gossipConfig() *memberlist.Config {
 	cfg.TCPTimeout = streamTimeout
 	cfg.Label = n.cfg.PoolID
 	cfg.Keyring = n.keys.ring
-	cfg.Transport = n.cfg.Transport
-	cfg.Delegate = &delegate{node: n}
-	cfg.Events = &delegate{node: n}
-	cfg.Conflict = &delegate{node: n}
+	cfg.Delegate, cfg.Events, cfg.Conflict = d, d, d
 	cfg.Logger = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	// A message is sent a few times more, and full states are exchanged more
 	// often, than by default: with the default one start of nine nodes in ten

@@ -51,7 +51,7 @@ func config(i int) Config {
 func (p *pool) start(i int, change ...func(*Config)) (n *Node, stop func()) {
 	p.t.Helper()
 	cfg := config(i)
-	cfg.Transport = p.net.Host(address(i)).Transport(7946)
+	cfg.Transport = p.transport(i)
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -68,6 +68,11 @@ func (p *pool) start(i int, change ...func(*Config)) (n *Node, stop func()) {
 		}
 	})
 	return n, func() { cancel(); <-ended }
+}
+
+// transport opens the gossip of a host, as often as it is asked to.
+func (p *pool) transport(i int) func() (memberlist.Transport, error) {
+	return func() (memberlist.Transport, error) { return p.net.Host(address(i)).Transport(7946), nil }
 }
 
 func (p *pool) startMany(count int) (nodes []*Node) {
@@ -313,34 +318,6 @@ func TestNewRefusesWhatCanNotWork(t *testing.T) {
 	}
 }
 
-func TestContestedNameIsLeftWithoutLeave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t)
-		seed, _ := p.start(1)
-		original, _ := p.start(2)
-		p.await(seed, 5*time.Second, count(2))
-
-		cfg := config(3)
-		cfg.Transport = p.net.Host(address(3)).Transport(7946)
-		twin, err := New(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		twin.name = original.name
-		ctx, cancel := context.WithCancel(t.Context())
-		p.wg.Go(func() { twin.Run(ctx) })
-		time.Sleep(5 * time.Second)
-		if !twin.Contested() {
-			t.Error("the twin does not know that its name is taken")
-		}
-		cancel()
-		time.Sleep(10 * time.Second)
-		if members := seed.Members(); len(members) != 2 || !hasAddress(members, original.advertise) {
-			t.Errorf("the original is gone: %v", members)
-		}
-	})
-}
-
 func hasAddress(members []Member, a netip.AddrPort) bool {
 	for _, m := range members {
 		if m.Address == a {
@@ -355,12 +332,12 @@ func TestMemberWithUnreadableMetadataIsIgnored(t *testing.T) {
 		p := newPool(t)
 		nodes := p.startMany(3)
 		cfg := config(4)
-		cfg.Transport = p.net.Host(address(4)).Transport(7946)
 		odd, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw := odd.gossipConfig()
+		raw := odd.gossipConfig(newDelegate(odd))
+		raw.Transport = p.net.Host(address(4)).Transport(7946)
 		raw.Delegate = nil // no metadata at all
 		list, err := memberlist.Create(raw)
 		if err != nil {

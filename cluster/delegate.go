@@ -1,15 +1,35 @@
 package cluster
 
 import (
+	"maps"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/memberlist"
 )
 
-// delegate is what memberlist calls. The events come while it holds its lock
-// on the nodes: they must not wait for anything, nor ask memberlist.
+// delegate is what memberlist calls in one life of the node. The events come
+// while it holds its lock on the nodes: they must not wait for anything, nor
+// ask memberlist.
 type delegate struct {
 	node *Node
+	name string // of this life
+
+	contested chan struct{} // one element: another node has our name
+
+	// ended means that events are not true any more: memberlist's timers go on
+	// after its Shutdown, and take for dead whom they can't hear.
+	ended atomic.Bool
+
+	// others are the other nodes of the gossip, with a message that can be read
+	// or not. memberlist's own list can't be read while it changes.
+	mu     sync.Mutex
+	others map[string]netip.AddrPort
+}
+
+func newDelegate(n *Node) *delegate {
+	return &delegate{node: n, name: n.Name(), contested: make(chan struct{}, 1), others: make(map[string]netip.AddrPort)}
 }
 
 var (
@@ -21,7 +41,8 @@ var (
 // NodeMeta gives our message. It is never longer than limit: memberlist would
 // panic.
 func (d *delegate) NodeMeta(limit int) []byte {
-	b, err := encodeMessage(d.node.ownState(), d.node.born, limit)
+	self := d.node.self()
+	b, err := encodeMessage(self.State, self.born, limit)
 	if err != nil {
 		// Can't be, since the state is clamped; a node without metadata is
 		// ignored by the others, which is better than a panic.
@@ -40,9 +61,10 @@ func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.update(n, false) }
 // update leaves a member whose message can't be read out of the view; for the
 // gossip itself it stays a node as any other.
 func (d *delegate) update(n *memberlist.Node, joined bool) {
-	if n.Name == d.node.name {
+	if n.Name == d.name || d.ended.Load() {
 		return // our own state is put there by SetState
 	}
+	d.note(n, true)
 	m, err := memberOf(n)
 	if err != nil {
 		d.node.view.remove(n.Name)
@@ -57,9 +79,10 @@ func (d *delegate) update(n *memberlist.Node, joined bool) {
 
 // NotifyLeave takes a member that left or died out of the view.
 func (d *delegate) NotifyLeave(n *memberlist.Node) {
-	if n.Name == d.node.name {
+	if n.Name == d.name || d.ended.Load() {
 		return
 	}
+	d.note(n, false)
 	if m, ok := d.node.view.remove(n.Name); ok {
 		d.node.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
 	}
@@ -67,11 +90,13 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 
 // NotifyConflict hears that two addresses use one name.
 func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
-	if existing.Name != d.node.name {
+	if existing.Name != d.name || d.ended.Load() {
 		return // theirs to solve
 	}
-	if !d.node.contested.Swap(true) {
-		d.node.log.Error("another node has our name: this process was copied while it ran", "other", other.Address())
+	select {
+	case d.contested <- struct{}{}:
+		d.node.log.Error("another node has our name: one of the two was copied while it ran", "other", other.Address())
+	default: // known
 	}
 }
 
@@ -113,6 +138,27 @@ func memberOf(n *memberlist.Node) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
+	return Member{Name: n.Name, Address: addressOf(n), State: state, born: born}, nil
+}
+
+func addressOf(n *memberlist.Node) netip.AddrPort {
 	addr, _ := netip.AddrFromSlice(n.Addr)
-	return Member{Name: n.Name, Address: netip.AddrPortFrom(addr.Unmap(), n.Port), State: state, born: born}, nil
+	return netip.AddrPortFrom(addr.Unmap(), n.Port)
+}
+
+func (d *delegate) note(n *memberlist.Node, there bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if there {
+		d.others[n.Name] = addressOf(n)
+	} else {
+		delete(d.others, n.Name)
+	}
+}
+
+// known are the other nodes of the gossip, by name.
+func (d *delegate) known() map[string]netip.AddrPort {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.others)
 }

@@ -56,6 +56,7 @@ type NameServer struct {
 type DNS struct {
 	zone    *zone
 	roster  *roster
+	view    func() []Member
 	limiter *limiter // nil: no limit
 	id      string
 	log     *slog.Logger
@@ -90,6 +91,7 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 	}
 	d := &DNS{
 		roster: newRoster(cfg),
+		view:   cfg.View,
 		id:     cfg.ID,
 		log:    cfg.Logger,
 		conns:  newConnTable(),

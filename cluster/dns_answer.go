@@ -119,6 +119,8 @@ func (d *DNS) answer(m *dns.Msg, q dns.Question) place {
 		}
 	case atRelay:
 		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6, nil) })
+	case atGossip:
+		m.Answer = d.gossip(q)
 	case atHost:
 		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) {
 			return d.zone.hosts[name], staticTTL * time.Second

@@ -43,6 +43,7 @@ const (
 	atApex
 	atHost  // of a name server
 	atRelay // a relay's own name
+	atGossip
 )
 
 func newZone(name string, servers []NameServer) (*zone, error) {
@@ -101,6 +102,8 @@ func (z *zone) find(name string) (place, netip.Addr) {
 		return atApex, netip.Addr{}
 	case z.hosts[name] != nil:
 		return atHost, netip.Addr{}
+	case name == gossipLabel+z.apex:
+		return atGossip, netip.Addr{}
 	}
 	if dns.CountLabel(name) == z.labels+1 {
 		if addr, ok := relayAddr(name); ok {

@@ -31,13 +31,13 @@ const (
 
 // keepJoined tries seeds and last-known peers, all at once, for as long as a
 // seed is not a member.
-func (n *Node) keepJoined(ctx context.Context, list *memberlist.Memberlist) {
+func (n *Node) keepJoined(ctx context.Context, list *memberlist.Memberlist, d *delegate) {
 	retry, alone := firstRetry, true
 	for {
-		n.join(list, n.missing())
+		n.join(list, n.missing(d))
 		pause := joinInterval
 		switch {
-		case n.Isolated():
+		case len(d.known()) == 0 && len(n.Targets()) > 0:
 			if retry == firstRetry {
 				n.log.Warn("alone: no known node lets us join; is it up, the secret the pool's, the clock right?")
 			}
@@ -49,9 +49,22 @@ func (n *Node) keepJoined(ctx context.Context, list *memberlist.Memberlist) {
 			}
 			retry, alone = firstRetry, false
 		}
-		if !sleep(ctx, pause) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-n.retry:
+		case <-time.After(pause):
 		}
+	}
+}
+
+// Retry joins at once, with the keys of what Config.Now then says: a clock that
+// kept us out may have been corrected.
+func (n *Node) Retry() {
+	_ = n.keys.turn(n.cfg.Now()) // no step of it can fail, see rotate
+	select {
+	case n.retry <- struct{}{}:
+	default: // one is due already
 	}
 }
 
@@ -61,13 +74,21 @@ func (n *Node) join(list *memberlist.Memberlist, targets []netip.AddrPort) {
 	var tries sync.WaitGroup
 	for _, target := range targets {
 		tries.Go(func() {
+			n.tried.Add(1)
 			if _, err := list.Join([]string{target.String()}); err != nil {
+				n.failed.Add(1)
 				n.log.Debug("join failed", "target", target, "err", err)
 			}
 		})
 	}
 	tries.Wait()
 }
+
+// Joins counts the tries to join since the start.
+type Joins struct{ Tried, Failed int64 }
+
+// Joins returns how often the node tried to join, each target by itself.
+func (n *Node) Joins() Joins { return Joins{n.tried.Load(), n.failed.Load()} }
 
 // someMembers draws the members to settle with.
 func (n *Node) someMembers() []netip.AddrPort {
@@ -77,23 +98,26 @@ func (n *Node) someMembers() []netip.AddrPort {
 }
 
 // missing returns the targets to try: none while every seed is a member, or,
-// without seeds, while anybody is.
-func (n *Node) missing() []netip.AddrPort {
-	there := make(map[netip.AddrPort]bool)
-	for _, m := range n.view.list() {
-		there[m.Address] = true
+// without seeds, while anybody is. It asks the gossip and not the view, which
+// outlasts a change of our name.
+func (n *Node) missing(d *delegate) []netip.AddrPort {
+	there := map[netip.AddrPort]bool{n.advertise: true}
+	for _, a := range d.known() {
+		there[a] = true
 	}
 	absent := func(a netip.AddrPort) bool { return !there[a] }
-	if !slices.ContainsFunc(n.seeds, absent) && len(there) > 1 {
+	if !slices.ContainsFunc(n.allSeeds(), absent) && len(there) > 1 {
 		return nil
 	}
-	return slices.DeleteFunc(n.targets(), func(a netip.AddrPort) bool { return there[a] })
+	return slices.DeleteFunc(n.Targets(), func(a netip.AddrPort) bool { return there[a] })
 }
 
-// targets returns seeds and peers without ourselves.
-func (n *Node) targets() []netip.AddrPort {
+// Targets returns where else the pool may be found: seeds, and the members last
+// seen, without ourselves.
+
+func (n *Node) Targets() []netip.AddrPort {
 	var all []netip.AddrPort
-	for _, a := range slices.Concat(n.seeds, n.lastPeers()) {
+	for _, a := range slices.Concat(n.allSeeds(), n.lastPeers(), n.knownPeers()) {
 		if a != n.advertise && !slices.Contains(all, a) && len(all) < maxTargets {
 			all = append(all, a)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -23,17 +24,20 @@ const (
 // key of today encrypts.
 type keys struct {
 	secret []byte
+	now    func() time.Time
 	ring   *memberlist.Keyring
-	day    string // of the ring; touched by newKeys, then by rotate alone
+
+	mu  sync.Mutex
+	day string // of the ring
 }
 
-func newKeys(secret []byte, now time.Time) (*keys, error) {
-	ring, err := memberlist.NewKeyring(nil, dayKey(secret, now))
+func newKeys(secret []byte, now func() time.Time) (*keys, error) {
+	ring, err := memberlist.NewKeyring(nil, dayKey(secret, now()))
 	if err != nil {
 		return nil, fmt.Errorf("make keyring: %w", err)
 	}
-	k := &keys{secret: secret, ring: ring}
-	return k, k.turn(now)
+	k := &keys{secret: secret, now: now, ring: ring}
+	return k, k.turn(now())
 }
 
 // rotate keeps the ring at the current day until ctx ends.
@@ -47,7 +51,7 @@ func (k *keys) rotate(ctx context.Context) {
 		case <-ticker.C:
 			// The keys have the right size and are in the ring, so no step of
 			// it can fail.
-			_ = k.turn(time.Now())
+			_ = k.turn(k.now())
 		}
 	}
 }
@@ -59,6 +63,8 @@ func (k *keys) rotate(ctx context.Context) {
 // where nothing moves: the two that stay are put in front first.
 func (k *keys) turn(now time.Time) error {
 	day := utcDay(now)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.day == day {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 var noon = time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)
 
 func TestRingHoldsThreeDays(t *testing.T) {
-	k, err := newKeys(testSecret, noon)
+	k, err := newKeys(testSecret, func() time.Time { return noon })
 	if err != nil {
 		t.Fatal(err)
 	}

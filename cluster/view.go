@@ -43,6 +43,15 @@ func (v *view) remove(name string) (Member, bool) {
 	return m, ok
 }
 
+// replace puts a member in the place of one with another name, in one step.
+func (v *view) replace(name string, m Member) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.members, name)
+	v.members[m.Name] = m
+	v.notify()
+}
+
 // list returns the members by name. It is made once a change and shared.
 func (v *view) list() []Member {
 	v.mu.Lock()

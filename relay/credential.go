@@ -15,6 +15,9 @@ import (
 // with the UTC day; the neighbour days are taken too, so that a node with a
 // wrong clock is not shut out. It is safe for concurrent use.
 type Credential struct {
+	// Now tells the day; nil means the machine's clock. It is set before use.
+	Now func() time.Time
+
 	secret []byte
 
 	mu     sync.Mutex
@@ -51,11 +54,18 @@ func (c *Credential) token(t time.Time) string {
 	return c.tokens[day]
 }
 
+func (c *Credential) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
+}
+
 const bearer = "Bearer "
 
 // Authorize marks a request as one from node to node.
 func (c *Credential) Authorize(r *http.Request) {
-	r.Header.Set("Authorization", bearer+c.token(time.Now()))
+	r.Header.Set("Authorization", bearer+c.token(c.now()))
 }
 
 // Valid tells whether a request is from a node of the pool.
@@ -64,7 +74,7 @@ func (c *Credential) Valid(r *http.Request) bool {
 	if !ok || len(c.secret) == 0 {
 		return false
 	}
-	now, valid := time.Now(), 0
+	now, valid := c.now(), 0
 	for _, days := range []int{0, -1, 1} {
 		valid |= subtle.ConstantTimeCompare([]byte(token), []byte(c.token(now.AddDate(0, 0, days))))
 	}

@@ -41,6 +41,9 @@ type ServerConfig struct {
 	Alive func() string
 	// Pool serves /pool/…, only to other nodes. May be nil.
 	Pool http.Handler
+	// Hello serves /pool/hello to whoever asks: it knows nodes by itself, also
+	// those whose clock is wrong. May be nil.
+	Hello http.Handler
 	// Player serves /assets/… and each stream's page. May be nil.
 	Player http.Handler
 }
@@ -333,9 +336,14 @@ func (s *server) player(w http.ResponseWriter, r *http.Request) {
 	s.Player.ServeHTTP(w, r)
 }
 
+// helloPath is where nodes speak that may not know each other yet.
+const helloPath = "/pool/hello"
+
 // pool lets other nodes in and nobody else.
 func (s *server) pool(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case s.Hello != nil && r.URL.Path == helloPath:
+		s.Hello.ServeHTTP(w, r)
 	case s.Pool == nil:
 		s.fail(w, r, ErrNotFound, brief)
 	case !s.fromNode(r):

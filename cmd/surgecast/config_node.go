@@ -28,6 +28,16 @@ type NodeConfig struct {
 	// outranks it.
 	Address Address `yaml:"address"`
 
+	// PublicAddress is where viewers reach the node when a translator of
+	// addresses (NAT) stands before it. Default auto: what the cloud's metadata
+	// service says, else what a seed sees.
+	PublicAddress Address `yaml:"public_address"`
+
+	// Metadata is where the cloud tells a machine who it is: auto, off, or a
+	// base URL. It is asked at the start, for at most 300 ms. Default auto:
+	// http://169.254.169.254.
+	Metadata Metadata `yaml:"metadata"`
+
 	// Dir holds the node's state, in one folder for each address: what it
 	// must remember, and the way to its private API. Relative to the
 	// configuration. Default "state".
@@ -53,6 +63,10 @@ type NodeConfig struct {
 	// Seeds are the gossip addresses (ip:port) that a starting node asks for
 	// the pool. One that answers is enough. Required on a relay.
 	Seeds []HostPort `yaml:"seeds"`
+
+	// Resolver is the DNS server that is asked for more seeds, as _gossip below
+	// the zone has them: system, off, or ip:port. Default system.
+	Resolver Resolver `yaml:"resolver"`
 
 	// Ports of the listeners; 0 turns one off where it can be done without.
 	Ports PortsConfig `yaml:"ports"`
@@ -115,6 +129,7 @@ func defaultNodeConfig() NodeConfig {
 	return NodeConfig{
 		Dir:      "state",
 		Steering: SteerAddresses,
+		Metadata: metadataBase,
 		Pool:     "surgecast",
 		Ports:    PortsConfig{Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort},
 		DVRBytes: 10e9,

@@ -153,6 +153,47 @@ func (b *BaseURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Metadata is the base URL of a cloud's metadata service; "" for none.
+type Metadata string
+
+// UnmarshalText reads auto, off or a base URL.
+func (m *Metadata) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "auto":
+		*m = metadataBase
+		return nil
+	case "off":
+		*m = ""
+		return nil
+	}
+	var base BaseURL
+	if err := base.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is no metadata service: write auto, off or a base URL such as %s", text, metadataBase)
+	}
+	*m = Metadata(base)
+	return nil
+}
+
+// Resolver is a DNS server to ask: ip:port, invalid for the system's, or none.
+type Resolver struct {
+	netip.AddrPort
+	Off bool
+}
+
+// UnmarshalText reads system, off or ip:port.
+func (r *Resolver) UnmarshalText(text []byte) error {
+	if s := string(text); s == "system" || s == "off" {
+		*r = Resolver{Off: s == "off"}
+		return nil
+	}
+	parsed, err := netip.ParseAddrPort(string(text))
+	if err != nil || parsed.Port() == 0 {
+		return fmt.Errorf("%q is no DNS server: write system, off or an address with its port, such as 192.0.2.53:53", text)
+	}
+	*r = Resolver{AddrPort: parsed}
+	return nil
+}
+
 // Port is a TCP or UDP port; 0 turns the listener off.
 type Port uint16
 

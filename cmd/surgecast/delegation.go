@@ -75,11 +75,11 @@ func (c *delegationCmd) load(ctx context.Context) (zone string, dns DNSConfig, e
 	}
 	own := NameServerConfig{Name: "ns1", Addresses: dns.Addresses}
 	if len(own.Addresses) == 0 {
-		address, err := nodeAddress(ctx, netip.Addr{}, node)
+		found, err := findPlace(ctx, netip.Addr{}, node)
 		if err != nil {
 			return "", dns, err
 		}
-		own.Addresses = []Address{{address}}
+		own.Addresses = []Address{{found.Address}}
 	}
 	dns.NameServers = []NameServerConfig{own}
 	return node.Zone, dns, nil

@@ -40,7 +40,7 @@ func (r *relayNode) peers() []string {
 	var bases []string
 	for _, m := range cluster.Serving(r.cluster.Members()) {
 		if !m.Self {
-			bases = append(bases, "http://"+m.State.Media)
+			bases = append(bases, "http://"+r.mediaOf(m))
 		}
 	}
 	rand.Shuffle(len(bases), func(i, j int) { bases[i], bases[j] = bases[j], bases[i] })

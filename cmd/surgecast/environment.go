@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -34,6 +35,17 @@ type environment struct {
 	// Cards is /sys/class/net, to learn how fast the network card is; nil for
 	// nothing that is known.
 	Cards fs.FS
+
+	// Interfaces are the machine's; nil: none are known, and nothing of the
+	// disk is taken for another machine's.
+	Interfaces func() ([]link, error)
+
+	// Clock is the machine's; nil for the true time.
+	Clock func() time.Time
+
+	// Resolver returns what asks a DNS server, an invalid address meaning the
+	// system's own; nil: DNS is not asked.
+	Resolver func(server netip.AddrPort) *net.Resolver
 }
 
 // connectBound is how long a node waits for a connection to another one: a
@@ -47,15 +59,32 @@ func realEnvironment() environment {
 		Dial:   (&net.Dialer{}).DialContext,
 		Kernel: os.DirFS("/proc/sys"),
 		Cards:  os.DirFS("/sys/class/net"),
+
+		Interfaces: machineLinks,
+		Resolver:   resolver,
 	}
 }
 
-// gossip returns the transport for gossip; nil means real sockets.
-func (e environment) gossip(bind string) (memberlist.Transport, error) {
-	if e.Transport == nil {
+func (e environment) links() ([]link, error) {
+	if e.Interfaces == nil {
 		return nil, nil
 	}
-	return e.Transport(bind)
+	return e.Interfaces()
+}
+
+func (e environment) now() time.Time {
+	if e.Clock == nil {
+		return time.Now()
+	}
+	return e.Clock()
+}
+
+// gossip returns what opens the transport for gossip; nil means real sockets.
+func (e environment) gossip(bind string) func() (memberlist.Transport, error) {
+	if e.Transport == nil {
+		return nil
+	}
+	return func() (memberlist.Transport, error) { return e.Transport(bind) }
 }
 
 // client returns the client by which a node asks other nodes. It does not

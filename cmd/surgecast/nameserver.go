@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -38,12 +37,11 @@ func (c *nameserverCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := nodeAddress(ctx, c.Address, &config.NodeConfig)
+	options, err := findPlace(ctx, c.Address, &config.NodeConfig)
 	if err != nil {
 		return err
 	}
-	log := config.Log.logger(os.Stderr)
-	s, err := newNameserverNode(ctx, config, nodeOptions{Address: address, Env: realEnvironment(), Logger: log})
+	s, err := newNameserverNode(ctx, config, options)
 	if err != nil {
 		return err
 	}
@@ -72,6 +70,7 @@ func newNameserverNode(ctx context.Context, config *NameserverConfig, options no
 	public := relay.NewServer(relay.ServerConfig{
 		Store: n.store, Credential: n.credential, Load: n.load, Logger: n.log,
 		Ready: n.answering, Alive: n.alive, Pool: pool,
+		Hello: http.HandlerFunc(n.serveHello),
 	})
 	return &nameserverNode{node: n, public: public}, nil
 }

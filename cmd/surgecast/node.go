@@ -25,7 +25,9 @@ import (
 type node struct {
 	config     *NodeConfig
 	role       cluster.Role
-	address    netip.Addr
+	address    netip.Addr   // all listeners bind it
+	public     netip.Addr   // where viewers come, if that is another
+	network    netip.Prefix // of address, where an interface has it
 	env        environment
 	log        *slog.Logger
 	client     *http.Client // asks other nodes
@@ -35,6 +37,11 @@ type node struct {
 	dns        *cluster.DNS // nil when turned off
 	headroom   *headroom
 	credential *relay.Credential
+	hello      helloKey
+	greeter    greeter
+	clock      *clock
+	cloud      *cloudQuery // nil: no metadata service is asked
+	kin        kinship
 	began      time.Time
 
 	folder  *stateDir
@@ -64,8 +71,23 @@ type node struct {
 type nodeOptions struct {
 	Role    cluster.Role
 	Address netip.Addr
+	Public  netip.Addr  // may be invalid, as of reach
+	Cloud   *cloudQuery // may be nil
 	Env     environment
 	Logger  *slog.Logger
+}
+
+// findPlace finds what a node that is started as a command stands on, and which
+// addresses it has: that of the flag before all others.
+func findPlace(ctx context.Context, flag netip.Addr, config *NodeConfig) (nodeOptions, error) {
+	env, err := serviceEnvironment()
+	if err != nil {
+		return nodeOptions{}, err
+	}
+	log := config.Log.logger(os.Stderr)
+	cloud := env.askCloud(ctx, flag, config)
+	at, err := env.locate(ctx, flag, config, cloud, log)
+	return nodeOptions{Address: at.Address, Public: at.Public, Cloud: cloud, Env: env, Logger: log}, err
 }
 
 // newNode takes what a node needs, in the order in which it can be refused;
@@ -75,6 +97,10 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		config:     config,
 		role:       o.Role,
 		address:    o.Address,
+		public:     o.Public,
+		cloud:      o.Cloud,
+		clock:      newClock(o.Env.now),
+		hello:      newHelloKey(config.PoolSecret),
 		env:        o.Env,
 		log:        o.Logger,
 		client:     o.Env.client(),
@@ -86,12 +112,18 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		departure:  new(relay.Departure),
 		drained:    make(chan struct{}),
 	}
+	n.credential.Now = n.clock.Now
+	n.greeter = greeter{n.hello, n.client, o.Env.now}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
 	if n.folder, err = openStateDir(config.Dir, o.Address); err != nil {
+		return nil, err
+	}
+	// Before anything is read that a clone does not take over.
+	if err = n.recall(); err != nil {
 		return nil, err
 	}
 	if n.headroom, err = newHeadroom(config, o, n.folder.Path, n.load); err != nil {
@@ -129,10 +161,6 @@ func (n *node) at(port Port) string { return netip.AddrPortFrom(n.address, uint1
 
 func (n *node) newCluster() error {
 	bind := n.at(n.config.Ports.Gossip)
-	transport, err := n.env.gossip(bind)
-	if err != nil {
-		return fmt.Errorf("open gossip: %w", err)
-	}
 	seeds := make([]string, 0, len(n.config.Seeds))
 	for _, seed := range n.config.Seeds {
 		seeds = append(seeds, seed.String())
@@ -142,22 +170,27 @@ func (n *node) newCluster() error {
 		Status:   n.firstStatus(),
 		Media:    n.viewers.Addr().String(),
 		Capacity: int64(n.headroom.Told(0)),
+		Public:   n.publicMedia(),
 		Version:  version(),
 	}
+	var err error
 	n.cluster, err = cluster.New(cluster.Config{
 		Bind:      bind,
+		Advertise: n.advertised(),
 		Secret:    n.config.PoolSecret,
 		PoolID:    n.config.Pool,
 		Seeds:     seeds,
-		PeersFile: n.folder.Path + "/peers",
-		Transport: transport,
+		PeersFile: filepath.Join(n.folder.Path, peersFileName),
+		Transport: n.env.gossip(bind),
 		State:     n.announced,
+		Now:       n.clock.Now,
+		Lookup:    n.seedLookup(),
 		Logger:    n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open gossip on %s: %w", bind, err)
 	}
-	n.log = n.log.With("node", n.cluster.Name()) // as the cluster's own lines have it
+	n.log = n.cluster.Logger()
 	return nil
 }
 
@@ -184,6 +217,7 @@ func (n *node) Close() error {
 func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure http.Handler) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
 	group.Go(func() error { return n.prober.Run(ctx) })
+	group.Go(func() error { return n.keepClock(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
 	n.runFront(ctx, group, public, secure)
 	group.Go(func() error { return n.tellManager(ctx) })

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,16 +38,11 @@ func (c *originCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := nodeAddress(ctx, c.Address, &config.NodeConfig)
+	options, err := findPlace(ctx, c.Address, &config.NodeConfig)
 	if err != nil {
 		return err
 	}
-	env, err := serviceEnvironment()
-	if err != nil {
-		return err
-	}
-	log := config.Log.logger(os.Stderr)
-	o, err := newOriginNode(ctx, config, nodeOptions{Address: address, Env: env, Logger: log})
+	o, err := newOriginNode(ctx, config, options)
 	if err != nil {
 		return err
 	}
@@ -149,6 +143,7 @@ func (o *originNode) newPublic(redirect func() string, steering *relay.Steering)
 		Ready:      o.ready,
 		Alive:      o.alive,
 		Pool:       pool,
+		Hello:      http.HandlerFunc(o.serveHello),
 		Player:     player.Handler(),
 		NodesOnly:  o.config.ServeViewers == ServeNever,
 	}

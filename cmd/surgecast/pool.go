@@ -81,7 +81,7 @@ func (n *node) askMember(ctx context.Context, m cluster.Member) nodeStatus {
 	case m.State.Media == "": // a node without media has no figures either
 		return statusOf(m.Name, m.State)
 	}
-	told, err := n.fetchOwnStatus(ctx, m.State.Media)
+	told, err := n.fetchOwnStatus(ctx, n.mediaOf(m))
 	if err == nil && told.Name != m.Name {
 		err = fmt.Errorf("another node answers there: %s", short(told.Name))
 	}

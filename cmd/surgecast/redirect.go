@@ -31,7 +31,7 @@ func draw(relays []cluster.Member) string {
 	if len(drawn) == 0 {
 		return ""
 	}
-	return "http://" + drawn[0].State.Media
+	return "http://" + drawn[0].PublicMedia()
 }
 
 // shared is the process's own source of chance, safe for many goroutines.

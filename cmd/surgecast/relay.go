@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -40,16 +39,11 @@ func (c *relayCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := nodeAddress(ctx, c.Address, &config.NodeConfig)
+	options, err := findPlace(ctx, c.Address, &config.NodeConfig)
 	if err != nil {
 		return err
 	}
-	env, err := serviceEnvironment()
-	if err != nil {
-		return err
-	}
-	log := config.Log.logger(os.Stderr)
-	r, err := newRelayNode(ctx, config, nodeOptions{Address: address, Env: env, Logger: log})
+	r, err := newRelayNode(ctx, config, options)
 	if err != nil {
 		return err
 	}
@@ -107,6 +101,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Ready:      r.ready,
 		Alive:      n.alive,
 		Pool:       pool,
+		Hello:      http.HandlerFunc(n.serveHello),
 		Player:     player.Handler(),
 	}
 	r.public = relay.NewServer(server)
@@ -140,7 +135,7 @@ func (r *relayNode) origins() []string {
 	var bases []string
 	for _, m := range r.cluster.Members() {
 		if m.State.Role == cluster.RoleOrigin {
-			bases = append(bases, "http://"+m.State.Media)
+			bases = append(bases, "http://"+r.mediaOf(m))
 		}
 	}
 	return bases

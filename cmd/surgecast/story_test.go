@@ -41,6 +41,7 @@ type story struct {
 
 	tune              func(*OriginConfig) // may be nil
 	every             func(*NodeConfig)   // may be nil
+	machine           func(*nodeOptions)  // of the nodes that start from now on; may be nil
 	certFile, keyFile string              // of TLS, if there is
 	bare              bool                // the origin's requests are not counted: its own delivery is under test
 }
@@ -68,7 +69,7 @@ func newStory(t *testing.T) *story {
 // on returns the environment and the options of a node at an address.
 func (s *story) on(address string) nodeOptions {
 	host := s.net.Host(address)
-	return nodeOptions{
+	options := nodeOptions{
 		Address: netip.MustParseAddr(address),
 		Logger:  slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})).With("host", address),
 		Env: environment{
@@ -79,6 +80,10 @@ func (s *story) on(address string) nodeOptions {
 			},
 		},
 	}
+	if s.machine != nil {
+		s.machine(&options)
+	}
+	return options
 }
 
 func (s *story) nodeConfig() NodeConfig {
@@ -292,6 +297,10 @@ func (s *story) checkAsked(relays, viewers int) {
 		case path == "/theatre/index.m3u8":
 			if n != viewers+relays {
 				t.Errorf("the multivariant playlist was asked for %d times, want once by each of %d viewers and %d relays", n, viewers, relays)
+			}
+		case path == helloPath:
+			if n > 2*relays {
+				t.Errorf("the time was asked for %d times by %d relays", n, relays)
 			}
 		case path != "/theatre/main/live.m3u8":
 			t.Errorf("%s was asked for %d times", path, n)

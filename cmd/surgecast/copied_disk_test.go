@@ -1,0 +1,325 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+// machines are network namespaces on one bridge, each with a MAC and an address
+// of its own: 10.77.0.N.
+type machines struct {
+	t      *testing.T
+	prefix string
+}
+
+// newMachines makes n of them, or skips the test where it may not.
+func newMachines(t *testing.T, n int) *machines {
+	t.Helper()
+	m := &machines{t, fmt.Sprintf("sc%d-", os.Getpid())}
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "add", m.name(0)).CombinedOutput(); err != nil {
+		t.Skipf("no network namespace can be made: %v %s", err, out)
+	}
+	m.deleteAtEnd(0)
+	m.ip("-n", m.name(0), "link", "add", "bridge", "type", "bridge")
+	m.ip("-n", m.name(0), "link", "set", "bridge", "up")
+	for i := 1; i <= n; i++ {
+		name, port := m.name(i), fmt.Sprintf("port%d", i)
+		m.ip("netns", "add", name)
+		m.deleteAtEnd(i)
+		m.ip("-n", m.name(0), "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", name)
+		m.ip("-n", m.name(0), "link", "set", port, "master", "bridge", "up")
+		m.ip("-n", name, "addr", "add", m.address(i).String()+"/24", "dev", "eth0")
+		m.ip("-n", name, "link", "set", "eth0", "up")
+		m.ip("-n", name, "link", "set", "lo", "up")
+	}
+	return m
+}
+
+func (m *machines) name(i int) string         { return fmt.Sprintf("%s%d", m.prefix, i) }
+func (m *machines) address(i int) netip.Addr  { return netip.AddrFrom4([4]byte{10, 77, 0, byte(i)}) }
+func (m *machines) at(i int, port int) string { return fmt.Sprintf("%s:%d", m.address(i), port) }
+
+func (m *machines) deleteAtEnd(i int) {
+	m.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", m.name(i)).Run() })
+}
+
+func (m *machines) ip(args ...string) {
+	m.t.Helper()
+	if out, err := exec.CommandContext(m.t.Context(), "ip", args...).CombinedOutput(); err != nil {
+		m.t.Fatalf("ip %s: %v %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// start runs a node on a machine until the test ends, and returns its log file.
+func (m *machines) start(i int, role, dir string) (log string) {
+	m.t.Helper()
+	log = filepath.Join(m.t.TempDir(), "log")
+	out, err := os.Create(log)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	c := exec.Command("ip", "netns", "exec", m.name(i), os.Args[0], role, "--config", filepath.Join(dir, role+".yaml"), "--until-eof")
+	c.Env = append(os.Environ(), asMain+"=1")
+	c.Stdout, c.Stderr = out, out
+	leash, err := c.StdinPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() {
+		leash.Close()
+		_ = c.Wait()
+		out.Close()
+		if m.t.Failed() {
+			text, _ := os.ReadFile(log)
+			m.t.Logf("machine %d:\n%s", i, text)
+		}
+	})
+	return log
+}
+
+// dial opens a UDP socket on a machine. The socket stays there; the thread that
+// went there to open it is given up.
+func (m *machines) dial(i int, to string) net.Conn {
+	m.t.Helper()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	opened := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		there, err := os.Open("/run/netns/" + m.name(i))
+		if err == nil {
+			defer there.Close()
+			err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
+		}
+		var conn net.Conn
+		if err == nil {
+			conn, err = net.Dial("udp", to)
+		}
+		opened <- result{conn, err}
+	}()
+	r := <-opened
+	if r.err != nil {
+		m.t.Fatal(r.err)
+	}
+	m.t.Cleanup(func() { r.conn.Close() })
+	return r.conn
+}
+
+// answers asks the origin's name server for the pool's addresses.
+func (m *machines) answers(conn net.Conn) ([]string, error) {
+	q := new(dns.Msg).SetQuestion("live.surgecast.test.", dns.TypeA)
+	wire := &dns.Conn{Conn: conn}
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	if err := wire.WriteMsg(q); err != nil {
+		return nil, err
+	}
+	r, err := wire.ReadMsg()
+	if err != nil {
+		return nil, err
+	}
+	var addrs []string
+	for _, rr := range r.Answer {
+		if a, ok := rr.(*dns.A); ok {
+			addrs = append(addrs, a.A.String())
+		}
+	}
+	return addrs, nil
+}
+
+// logged are the first lines of a log that hold each of the words; "" for none.
+func logged(file string, words ...string) []string {
+	text, _ := os.ReadFile(file)
+	lines := strings.Split(string(text), "\n")
+	found := make([]string, len(words))
+	for i, word := range words {
+		if at := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, word) }); at >= 0 {
+			found[i] = lines[at]
+		}
+	}
+	return found
+}
+
+var (
+	loggedTime = regexp.MustCompile(`time=(\S+)`)
+	loggedNode = regexp.MustCompile(`node=([0-9a-f]{32})`)
+)
+
+// A relay's disk is copied while it runs, and started twice at once on other
+// machines: each is a node of its own, named in DNS within 3 s, and the original
+// is in each answer.
+func TestCopiedDisk(t *testing.T) {
+	const origin, original, first, last = 1, 2, 3, 4
+	m := newMachines(t, last)
+	dir := newPoolDir(t, poolSettings{
+		Origin:     m.address(origin),
+		OriginMore: []setting{{"dns.port", "5300"}, {"drain", "0s"}},
+		RelayMore:  []setting{{"drain", "0s"}},
+	})
+	m.start(origin, "origin", dir)
+	relayDir := t.TempDir()
+	if err := os.CopyFS(relayDir, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	secretsStayPrivate(t, relayDir)
+	originalLog := m.start(original, "relay", relayDir)
+	conn := m.dial(origin, m.at(origin, 5300))
+	eventually(t, "the original is named", func() error { return m.named(conn, original) })
+	cached := filepath.Join("state", m.address(original).String(), dvrFolder, "theatre", "1.m4s")
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(relayDir, cached)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(relayDir, cached), "what a viewer looked back on", 0o600)
+
+	var copies [last + 1]string
+	for i := first; i <= last; i++ {
+		copies[i] = t.TempDir()
+		if err := os.CopyFS(copies[i], os.DirFS(relayDir)); err != nil {
+			t.Fatal(err)
+		}
+		secretsStayPrivate(t, copies[i])
+	}
+	watched, stop := make(chan struct{}), make(chan struct{})
+	own := m.dial(origin, m.at(origin, 5300))
+	go func() {
+		defer close(watched)
+		m.keepsAnswering(own, original, stop)
+	}()
+	began := time.Now()
+	var logs [last + 1]string
+	for i := first; i <= last; i++ {
+		logs[i] = m.start(i, "relay", copies[i])
+	}
+	var asking sync.WaitGroup
+	var took [last + 1]time.Duration
+	for i := first; i <= last; i++ {
+		each := m.dial(origin, m.at(origin, 5300))
+		asking.Go(func() {
+			for took[i] = 0; m.named(each, i) != nil && time.Since(began) < 20*time.Second; {
+				time.Sleep(5 * time.Millisecond)
+			}
+			took[i] = time.Since(began)
+		})
+	}
+	asking.Wait()
+	time.Sleep(time.Second)
+	close(stop)
+	<-watched
+
+	names := []string{nodeName(t, originalLog)}
+	for i := first; i <= last; i++ {
+		if took[i] > listingBound() {
+			t.Errorf("the copy on machine %d is named %v after its start", i, took[i])
+		}
+		var steps []string
+		words := []string{"clone of", "relay up", "node warming", "node serving"}
+		for j, line := range logged(logs[i], words...) {
+			at, err := time.Parse(time.RFC3339Nano, firstGroup(loggedTime, line))
+			if err != nil {
+				t.Errorf("machine %d never said %q", i, words[j])
+				continue
+			}
+			steps = append(steps, fmt.Sprintf("%s %d ms", words[j], at.Sub(began).Milliseconds()))
+		}
+		t.Logf("machine %d after its process began: %s, named in DNS %d ms", i, strings.Join(steps, ", "), took[i].Milliseconds())
+		names = append(names, nodeName(t, logs[i]))
+		if _, err := os.Stat(filepath.Join(copies[i], cached)); err == nil {
+			t.Errorf("machine %d kept the original's cache", i)
+		}
+	}
+	slices.Sort(names)
+	if len(slices.Compact(names)) != 3 {
+		t.Errorf("names are not distinct: %v", names)
+	}
+	if _, err := os.Stat(filepath.Join(relayDir, cached)); err != nil {
+		t.Error("the original lost its cache")
+	}
+}
+
+// listingBound is how soon a copy must be named. The race detector makes the
+// start itself several times longer, where the player is packed; there the
+// bound only tells that it happens.
+func listingBound() time.Duration {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return 15 * time.Second
+	}
+	return 3 * time.Second
+}
+
+// named says nil when a machine is in an answer.
+func (m *machines) named(conn net.Conn, i int) error {
+	addrs, err := m.answers(conn)
+	if err == nil && !slices.Contains(addrs, m.address(i).String()) {
+		err = fmt.Errorf("only %v", addrs)
+	}
+	return err
+}
+
+// keepsAnswering fails the test when a machine is not in each answer until stop.
+func (m *machines) keepsAnswering(conn net.Conn, i int, stop <-chan struct{}) {
+	asked := 0
+	for tick := time.NewTicker(5 * time.Millisecond); ; asked++ {
+		select {
+		case <-stop:
+			tick.Stop()
+			m.t.Logf("the original is in each of %d answers", asked)
+			return
+		case <-tick.C:
+		}
+		if err := m.named(conn, i); err != nil {
+			m.t.Errorf("an answer without the original: %v", err)
+			return
+		}
+	}
+}
+
+// secretsStayPrivate gives copied secrets the rights that a disk image keeps.
+func secretsStayPrivate(t *testing.T, dir string) {
+	t.Helper()
+	for _, pattern := range []string{"*.secret", "*.key"} {
+		files, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, file := range files {
+			if err := os.Chmod(file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func firstGroup(pattern *regexp.Regexp, line string) string {
+	if found := pattern.FindStringSubmatch(line); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+func nodeName(t *testing.T, log string) string {
+	t.Helper()
+	name := firstGroup(loggedNode, logged(log, "relay up")[0])
+	if name == "" {
+		t.Errorf("%s: no name in the log", log)
+	}
+	return name
+}
