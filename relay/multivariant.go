@@ -91,22 +91,9 @@ const maxVariants = 64
 // the variants' in its order, then those of EXT-X-MEDIA. It takes only lists of our own form, {rendition}/live.m3u8.
 // Errors wrap ErrMultivariant.
 func ParseMultivariant(text []byte) (renditions []string, err error) {
-	// A list from outside must not end the process, whatever the library makes
-	// of it.
-	defer func() {
-		if r := recover(); r != nil {
-			renditions, err = nil, fmt.Errorf("%w: %v", ErrMultivariant, r)
-		}
-	}()
-	if len(text) > maxPlaylistBytes || !bytes.HasPrefix(text, []byte("#EXTM3U")) {
-		return nil, fmt.Errorf("%w: the first line is not #EXTM3U", ErrMultivariant)
-	}
-	p := m3u8.NewMasterPlaylist()
-	if err := p.DecodeFrom(bytes.NewReader(text), true); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMultivariant, err)
-	}
-	if len(p.Variants) == 0 || len(p.Variants) > maxVariants {
-		return nil, fmt.Errorf("%w: %d variants, want 1 to %d", ErrMultivariant, len(p.Variants), maxVariants)
+	p, err := decodeMultivariant(text)
+	if err != nil {
+		return nil, err
 	}
 	var uris, media []string
 	for _, v := range p.Variants {
@@ -130,4 +117,26 @@ func ParseMultivariant(text []byte) (renditions []string, err error) {
 		return nil, fmt.Errorf("%w: %d renditions, want at most %d", ErrMultivariant, len(renditions), maxVariants)
 	}
 	return renditions, nil
+}
+
+// decodeMultivariant reads a list with at least one variant.
+func decodeMultivariant(text []byte) (p *m3u8.MasterPlaylist, err error) {
+	// A list from outside must not end the process, whatever the library makes
+	// of it.
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("%w: %v", ErrMultivariant, r)
+		}
+	}()
+	if len(text) > maxPlaylistBytes || !bytes.HasPrefix(text, []byte("#EXTM3U")) {
+		return nil, fmt.Errorf("%w: the first line is not #EXTM3U", ErrMultivariant)
+	}
+	p = m3u8.NewMasterPlaylist()
+	if err := p.DecodeFrom(bytes.NewReader(text), true); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMultivariant, err)
+	}
+	if len(p.Variants) == 0 || len(p.Variants) > maxVariants {
+		return nil, fmt.Errorf("%w: %d variants, want 1 to %d", ErrMultivariant, len(p.Variants), maxVariants)
+	}
+	return p, nil
 }
