@@ -34,6 +34,7 @@ type node struct {
 	began      time.Time
 
 	folder  *stateDir
+	slots   *relay.Slots // for other nodes
 	gate    *relay.Gate
 	viewers net.Listener
 	tls     *relay.TLS   // nil without a certificate
@@ -42,7 +43,8 @@ type node struct {
 	cluster *cluster.Node
 	token   string // of the private API
 
-	streams streamControl // nil on a relay
+	streams  streamControl   // nil on a relay
+	follower *relay.Follower // nil on an origin
 
 	mu        sync.Mutex
 	announced cluster.State // what the pool was told last
@@ -72,6 +74,7 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		began:      time.Now(),
 		token:      newAPIToken(),
 	}
+	n.slots = n.newSlots()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -118,6 +121,7 @@ func (n *node) newCluster() error {
 		Status:   cluster.StatusJoining,
 		Media:    n.viewers.Addr().String(),
 		Capacity: int64(n.config.Capacity),
+		Slots:    n.slots.Room().Best,
 		Version:  version(),
 	}
 	n.cluster, err = cluster.New(cluster.Config{
@@ -160,6 +164,7 @@ func (n *node) Close() error {
 func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure http.Handler) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
+	group.Go(func() error { return n.tellTree(ctx) })
 	n.runFront(ctx, group, public, secure)
 	n.advise()
 	if n.api == nil {

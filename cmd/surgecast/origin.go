@@ -158,6 +158,7 @@ func (o *originNode) newPublic(redirect func() string) http.Handler {
 		Store:      o.store,
 		Credential: o.credential,
 		Load:       o.load,
+		Slots:      o.slots,
 		Logger:     o.log,
 		Ready:      o.ready,
 		Alive:      o.alive,

@@ -31,6 +31,7 @@ func (n *node) ownStatus() nodeStatus {
 	own := statusOf(n.cluster.Name(), state)
 	own.Viewers = load.Viewers
 	own.BitsPerSecond = load.BitsPerSecond
+	own.Tier, own.Parent = n.tier(), n.parent()
 	own.UptimeSeconds = time.Since(n.began).Seconds()
 	if lag, ok := n.store.Lag(); ok {
 		seconds := lag.Seconds()
@@ -41,7 +42,7 @@ func (n *node) ownStatus() nodeStatus {
 
 // statusOf is what gossip tells of a node.
 func statusOf(name string, s cluster.State) nodeStatus {
-	return nodeStatus{Name: name, Role: string(s.Role), State: string(s.Status), Address: s.Media, Version: s.Version}
+	return nodeStatus{Name: name, Role: string(s.Role), State: string(s.Status), Address: s.Media, Version: s.Version, Tier: s.Tier}
 }
 
 // serveOwnStatus answers GET /pool/status; the server has checked that a node asks.

@@ -63,6 +63,10 @@ type nodeStatus struct {
 	Address string `json:"address"` // where viewers and relays reach it
 	Version string `json:"version"`
 
+	// Tier is how many hops its media come from the origin: 0 on an origin, and
+	// while there are none.
+	Tier int `json:"tier"`
+
 	// Error says why the node's own figures are missing; then those below are
 	// zero.
 	Error string `json:"error,omitempty"`
@@ -70,6 +74,9 @@ type nodeStatus struct {
 	Viewers       float64 `json:"viewers"`         // media seconds sent per second
 	BitsPerSecond float64 `json:"bits_per_second"` // sent to viewers and relays
 	UptimeSeconds float64 `json:"uptime_seconds"`
+
+	// Parent is the address of the node that feeds it; "" of none.
+	Parent string `json:"parent"`
 
 	// LagSeconds is the age of the newest media: from its end to now. Nil when
 	// there is none.
