@@ -27,7 +27,8 @@ type State struct {
 	Load     int    // percent of its capacity in use, 0 to 100
 	Capacity int64  // bits per second; 0: unknown
 	Tier     int    // hops from the origin to its media, 1 to 3; 0: unknown, or none
-	Slots    int    // how many more relays it would feed, 0 to 255
+	Slots    int    // how many relays it would feed in all, 0 to 255
+	Taken    bool   // all of them are taken
 	Version  string // of the software
 }
 

@@ -10,7 +10,7 @@ import (
 // A node's metadata is one JSON object with short keys:
 //
 //	{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080",
-//	 "l":40,"c":100000000,"t":1,"k":4,"w":"1.2"}
+//	 "l":40,"c":100000000,"t":1,"k":4,"f":true,"w":"1.2"}
 //
 // Keys that are not known are skipped and keys that are missing are zero, so
 // releases can add to it; v grows when they do.
@@ -40,6 +40,7 @@ type message struct {
 	Capacity int64  `json:"c,omitempty"`
 	Tier     int    `json:"t,omitempty"`
 	Slots    int    `json:"k,omitempty"`
+	Taken    bool   `json:"f,omitempty"`
 	Version  string `json:"w,omitempty"`
 }
 
@@ -48,7 +49,7 @@ func encodeMessage(s State, born int64, limit int) ([]byte, error) {
 	s = s.clamped()
 	b, err := json.Marshal(message{
 		V: messageVersion, Born: born, Role: s.Role, Status: s.Status, Media: s.Media, Public: s.Public,
-		Load: s.Load, Capacity: s.Capacity, Tier: s.Tier, Slots: s.Slots, Version: s.Version,
+		Load: s.Load, Capacity: s.Capacity, Tier: s.Tier, Slots: s.Slots, Taken: s.Taken, Version: s.Version,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
@@ -82,6 +83,7 @@ func decodeMessage(b []byte) (s State, born int64, err error) {
 		Capacity: int64(min(number(fields["c"]), maxCapacity)),
 		Tier:     int(min(number(fields["t"]), maxTier)),
 		Slots:    int(min(number(fields["k"]), maxSlots)),
+		Taken:    string(fields["f"]) == "true",
 		Version:  text(fields["w"]),
 	}
 	return s.clamped(), int64(min(number(fields["b"]), maxBorn)), nil

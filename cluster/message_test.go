@@ -10,7 +10,7 @@ import (
 
 var fullState = State{
 	Role: RoleRelay, Status: StatusServing, Media: "10.0.0.7:8080", Public: "192.0.2.7:8080",
-	Load: 40, Capacity: 100_000_000, Tier: 1, Slots: 4, Version: "1.2.0-rc1",
+	Load: 40, Capacity: 100_000_000, Tier: 1, Slots: 4, Taken: true, Version: "1.2.0-rc1",
 }
 
 func TestMessageIsGolden(t *testing.T) {
@@ -18,7 +18,7 @@ func TestMessageIsGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080","l":40,"c":100000000,"t":1,"k":4,"w":"1.2.0-rc1"}`
+	want := `{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080","l":40,"c":100000000,"t":1,"k":4,"f":true,"w":"1.2.0-rc1"}`
 	if string(b) != want {
 		t.Errorf("encoded %s\nwant    %s", b, want)
 	}
@@ -30,7 +30,7 @@ func TestMessageIsGolden(t *testing.T) {
 func TestMessageFitsWhateverTheState(t *testing.T) {
 	long := strings.Repeat("a", 126)
 	for _, s := range []State{
-		{Role: Role(long), Status: Status(long), Media: long + ":1", Public: long + ":1", Load: math.MaxInt, Capacity: math.MaxInt64, Tier: math.MaxInt, Slots: math.MaxInt, Version: long},
+		{Role: Role(long), Status: Status(long), Media: long + ":1", Public: long + ":1", Load: math.MaxInt, Capacity: math.MaxInt64, Tier: math.MaxInt, Slots: math.MaxInt, Taken: true, Version: long},
 		{Role: "\"\\\"", Status: "<>&", Media: "<<<<:80", Version: strings.Repeat("<\x00\"é", 99)},
 		{Load: math.MinInt, Capacity: math.MinInt64},
 	} {
@@ -48,6 +48,7 @@ func TestDecodeWhatOthersSend(t *testing.T) {
 	tests := map[string]State{
 		`{"v":1}`: {},
 		`{"v":7,"r":"name-server","x":{"y":[1]},"l":12}`:              {Role: "name-server", Load: 12},
+		`{"v":1,"f":1,"k":"4"}`:                                       {},
 		`{"v":1,"t":-1,"k":1e9}`:                                      {Slots: maxSlots},
 		`{"v":1,"l":-5,"c":-9223372036854775808}`:                     {},
 		`{"v":1,"l":1e400,"c":1e400}`:                                 {Load: 100, Capacity: maxCapacity},

@@ -39,7 +39,7 @@ func (f *Follower) control(ctx context.Context, base string) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return &StatusError{response.StatusCode}
+		return &StatusError{Status: response.StatusCode}
 	}
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxCatalogueBytes)

@@ -117,7 +117,7 @@ func (d *DVR) get(ctx context.Context, url string, header http.Header) (*http.Re
 	}
 	if response.StatusCode != http.StatusOK {
 		response.Body.Close()
-		return nil, &StatusError{response.StatusCode}
+		return nil, &StatusError{Status: response.StatusCode}
 	}
 	return response, nil
 }

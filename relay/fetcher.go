@@ -29,6 +29,7 @@ type fetcher struct {
 	// Used by run's goroutine alone.
 	taken time.Time // when the newest list was fetched
 	sure  time.Time // when a list was last known to be the upstream's to the letter
+	from  string    // the parent that gave the newest list
 
 	mu       sync.Mutex             // before passage.mu, and that before parents.mu
 	passages map[MediaName]*passage // under way or just landed
@@ -84,6 +85,10 @@ func (r *fetcher) step(ctx context.Context) error {
 		return err
 	}
 	r.taken = time.Now()
+	if r.from != "" && r.from != a.base {
+		r.switched()
+	}
+	r.from = a.base
 	if a.sure {
 		r.sure = r.taken
 	}
@@ -97,6 +102,9 @@ func (r *fetcher) step(ctx context.Context) error {
 // leave puts a parent that failed behind the others, and takes what is under
 // way from it elsewhere.
 func (r *fetcher) leave(base string, err error) {
+	if to := referral(err); len(to) > 0 && r.Refer != nil {
+		r.Refer(to)
+	}
 	if !r.parents.fail(base) || r.parents.order()[0] == base {
 		return // known already, or there is no other
 	}

@@ -36,6 +36,14 @@ type FollowerConfig struct {
 	// ParentsChanged is to Parents what OriginsChanged is to Origins.
 	ParentsChanged func() <-chan struct{}
 
+	// Self returns the id of this node, of a-z, 0-9 and "-", by which parents
+	// know their children and a loop is found. Nil: it names none, and takes
+	// lists whatever way they came. Called from any goroutine.
+	Self func() string
+	// Refer is told host:port of nodes to which a full parent sent this one.
+	// Called from any goroutine, must not block. May be nil.
+	Refer func(to []string)
+
 	// DVR keeps what viewers can look back on; nil: nothing.
 	DVR *DVR
 }
@@ -48,8 +56,10 @@ type Follower struct {
 	mu        sync.Mutex
 	catalogue Catalogue // the newest; zero before the first
 	streams   map[string]*following
-	warm      bool          // as last announced
-	changed   chan struct{} // closed when warm changes
+	switches  int64             // from one parent to another
+	aims      map[string]string // ids of the nodes that are asked for the next lists, by path
+	warm      bool              // as last announced
+	changed   chan struct{}     // closed when warm changes
 	wait      sync.WaitGroup
 }
 
@@ -68,7 +78,7 @@ func NewFollower(c FollowerConfig) *Follower {
 	if c.Parents == nil {
 		c.Parents, c.ParentsChanged = c.Origins, c.OriginsChanged
 	}
-	return &Follower{FollowerConfig: c, streams: map[string]*following{}, changed: make(chan struct{})}
+	return &Follower{FollowerConfig: c, streams: map[string]*following{}, aims: map[string]string{}, changed: make(chan struct{})}
 }
 
 // Run follows until ctx ends, and returns when all that it started has ended.
@@ -203,6 +213,9 @@ func (f *Follower) drop(name string) {
 	f.streams[name].cancel()
 	if life := f.streams[name].recording; life != nil {
 		life.cancel()
+	}
+	for _, rendition := range f.streams[name].renditions {
+		delete(f.aims, "/"+name+"/"+rendition+"/")
 	}
 	delete(f.streams, name)
 	f.Store.Remove(name)

@@ -16,6 +16,7 @@ type parents struct {
 	mu     sync.Mutex
 	last   []string            // all that there were when there were any
 	failed map[string]*failure // by base URL
+	ids    map[string]string   // of nodes, by base URL; at most maxFailed
 }
 
 // failure is what is known of a parent that failed.
@@ -38,7 +39,7 @@ const (
 const maxRace = 3
 
 func newParents(all func() []string) *parents {
-	return &parents{all: all, failed: map[string]*failure{}}
+	return &parents{all: all, failed: map[string]*failure{}, ids: map[string]string{}}
 }
 
 // order returns all parents, the best first. When none is known any more, as
@@ -100,6 +101,23 @@ func (p *parents) well(base string) {
 	if f := p.failed[base]; f != nil {
 		f.out = false
 	}
+}
+
+// know notes which node a parent is; "": it did not tell.
+func (p *parents) know(base, id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.ids) >= maxFailed {
+		clear(p.ids)
+	}
+	p.ids[base] = id
+}
+
+// id returns which node a parent is, or "".
+func (p *parents) id(base string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ids[base]
 }
 
 // doubtful returns a parent to be looked after now, or "". It is not returned

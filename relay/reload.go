@@ -167,8 +167,14 @@ func (r *fetcher) rest(ctx context.Context) error {
 func (r *fetcher) probe(ctx context.Context, base string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, errPatience)
 	defer cancel()
-	text, _, err := r.get(ctx, base+r.path+"live.m3u8", maxPlaylistBytes, lookPatience)
+	text, header, err := r.get(ctx, base+r.path+"live.m3u8", maxPlaylistBytes, lookPatience)
+	if err == nil {
+		_, err = r.traced(base, header)
+	}
 	if err != nil {
+		if errors.Is(err, errLoop) || errors.Is(err, errDeep) {
+			r.log.Warn("a parent is not taken", "parent", base, "err", err)
+		}
 		return
 	}
 	v, err := newVersion(text)
@@ -183,6 +189,7 @@ func (r *fetcher) probe(ctx context.Context, base string) {
 // list as it is.
 type question struct {
 	before *Version // the list here; nil: none
+	follow bool     // the parent is to feed this node: the others are only looked at
 	held   bool     // to be answered when there is something newer
 	skip   bool     // a delta will do
 	late   time.Duration
@@ -193,13 +200,14 @@ func (r *fetcher) question() question {
 	c := r.window.constants
 	before := r.window.Version()
 	if before == nil {
-		return question{late: lookPatience, limit: answerPatience}
+		return question{follow: true, late: lookPatience, limit: answerPatience}
 	}
 	// A delta fits only what is not much older than what it skips. Where no tag
 	// tells whether the merged list is right, a whole one is taken now and then.
 	fresh := time.Since(r.taken) < c.CanSkipUntil/2 && time.Since(r.sure) < c.CanSkipUntil
 	return question{
 		before: before,
+		follow: true,
 		held:   true,
 		skip:   fresh && before.Playlist.skippable() > 0,
 		late:   c.lateness(),
@@ -213,6 +221,9 @@ const answerPatience = 5 * time.Second
 // ask asks one parent, and judges what it says.
 func (r *fetcher) ask(ctx context.Context, base string, q question) answer {
 	a := answer{base: base}
+	if q.follow {
+		r.aim(base)
+	}
 	switch {
 	case q.skip:
 		if a.version, a.sure, a.err = r.fetchDelta(ctx, base, q); a.err == nil {
@@ -235,6 +246,7 @@ func (r *fetcher) ask(ctx context.Context, base string, q question) answer {
 // askBeside asks a parent what it has, and then for the next list, while
 // another parent is late.
 func (r *fetcher) askBeside(ctx context.Context, base string, q question) answer {
+	q.follow = false // not before the best parent is left
 	if !q.held {
 		return r.ask(ctx, base, q)
 	}
@@ -274,7 +286,11 @@ func (r *fetcher) url(base string, msn uint64, part int) string {
 // is the upstream's to the letter.
 func (r *fetcher) fetchDelta(ctx context.Context, base string, q question) (*Version, bool, error) {
 	p := q.before.Playlist
-	text, header, err := r.get(ctx, r.url(base, p.OpenSequence(), len(p.Open.Parts))+"&_HLS_skip=YES", maxPlaylistBytes, q.limit)
+	text, header, err := r.get(ctx, r.url(base, p.OpenSequence(), len(p.Open.Parts))+"&_HLS_skip=YES", maxPlaylistBytes, q.limit, r.intent(q)...)
+	if err != nil {
+		return nil, false, err
+	}
+	chain, err := r.traced(base, header)
 	if err != nil {
 		return nil, false, err
 	}
@@ -285,6 +301,7 @@ func (r *fetcher) fetchDelta(ctx context.Context, base string, q question) (*Ver
 	if err != nil {
 		return nil, false, err
 	}
+	v.parent, v.chain = base, chain
 	same, known := v.confirms(header.Get("ETag"))
 	if known && !same {
 		return nil, false, fmt.Errorf("%w: its tag is %s", errMerge, clip(header.Get("ETag")))
@@ -299,15 +316,23 @@ func (r *fetcher) fetchList(ctx context.Context, base string, q question) (*Vers
 		p := q.before.Playlist
 		url, patience = r.url(base, p.OpenSequence(), len(p.Open.Parts)), q.limit
 	}
-	text, header, err := r.get(ctx, url, maxPlaylistBytes, patience)
+	text, header, err := r.get(ctx, url, maxPlaylistBytes, patience, r.intent(q)...)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := r.traced(base, header)
 	if err != nil {
 		return nil, err
 	}
 	v, err := newVersion(text)
-	if err != nil || q.held {
-		return v, err
+	if err == nil && !q.held {
+		v, err = r.tuneIn(ctx, base, v, header)
 	}
-	return r.tuneIn(ctx, base, v, header)
+	if err != nil {
+		return nil, err
+	}
+	v.parent, v.chain = base, chain
+	return v, nil
 }
 
 // maxTuneIn is how often a list that a cache held back is asked for anew.

@@ -39,6 +39,8 @@ type ServerConfig struct {
 	// Alive tells what an operator should know of a node that lives, as
 	// "isolated"; "" when all is well. May be nil.
 	Alive func() string
+	// Slots are what this node has for children; nil: it takes all who ask.
+	Slots *Slots
 	// Pool serves /pool/…, only to other nodes. May be nil.
 	Pool http.Handler
 	// Hello serves /pool/hello to whoever asks: it knows nodes by itself, also
@@ -203,6 +205,10 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 		s.failed(w, badQuery{err}, window.caching.refused)
 		return
 	}
+	child := s.Slots != nil && s.fromNode(r)
+	if child && !s.feeds(w, r, window) {
+		return
+	}
 	v := window.Version()
 	waited := d.block && v != nil && !v.Playlist.Ended
 	if waited {
@@ -213,6 +219,9 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 	if err != nil {
 		s.fail(w, r, err, window.caching.none(waited))
 		return
+	}
+	if child {
+		s.trace(w.Header(), v)
 	}
 	list := v.full
 	if d.skip {
@@ -229,7 +238,7 @@ func (s *server) media(w http.ResponseWriter, r *http.Request, window *Window, r
 		s.fail(w, r, ErrNotFound, window.caching.refused)
 		return
 	}
-	if s.fromNode(r) && s.relayOn(w, r, window, name) {
+	if s.fromNode(r) && (!s.spares(w, r, window, name) || s.relayOn(w, r, window, name)) {
 		return
 	}
 	o, err := window.Media(r.Context(), name)

@@ -12,7 +12,10 @@ import (
 )
 
 // StatusError is an upstream's answer other than 200.
-type StatusError struct{ Status int }
+type StatusError struct {
+	Status   int
+	Referral []string // host:port of nodes that it sends us to, at most 3
+}
 
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("the upstream answered %d %s", e.Status, http.StatusText(e.Status))
@@ -41,6 +44,9 @@ func (f *Follower) open(ctx context.Context, url string, headers ...string) (*ht
 	if err != nil {
 		return nil, err
 	}
+	if f.Self != nil {
+		request.Header.Set(nodeHeader, f.Self()+lookMark)
+	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
@@ -54,7 +60,7 @@ func (f *Follower) open(ctx context.Context, url string, headers ...string) (*ht
 	coding := response.Header.Get("Content-Encoding")
 	switch {
 	case response.StatusCode != http.StatusOK && response.StatusCode != http.StatusPartialContent:
-		err = &StatusError{response.StatusCode}
+		err = &StatusError{response.StatusCode, parseReferral(response.Header.Get(referralHeader))}
 	case strings.HasPrefix(kind, "text/html"):
 		// Some middle box's page, whatever its status says.
 		err = fmt.Errorf("the upstream answered with %q", clip(kind))
@@ -78,10 +84,10 @@ func because(ctx context.Context, err error) error {
 
 // get fetches a whole text of at most limit bytes within the time. One that is
 // cut short is an error.
-func (f *Follower) get(ctx context.Context, url string, limit int64, patience time.Duration) ([]byte, http.Header, error) {
+func (f *Follower) get(ctx context.Context, url string, limit int64, patience time.Duration, headers ...string) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
-	response, err := f.open(ctx, url)
+	response, err := f.open(ctx, url, headers...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,10 @@ type Version struct {
 	Text     []byte
 	Playlist *Playlist
 
+	// On a relay, where it was fetched. It is set before others see it.
+	parent string // base URL; "" on an origin
+	chain  Chain
+
 	layout layout
 	full   *rendering
 	delta  func() *rendering // the full one where there is nothing to skip

@@ -17,7 +17,8 @@ type RelayConfig struct {
 	// Parents are where lists and media are fetched from, best first: ip:port
 	// or base URLs of relays or origins. Nothing else is asked for them, so
 	// name the origin too, as the last, if it may be. What is shown is told by
-	// the origin in any case. Default none: the origins that gossip shows.
+	// the origin in any case. Default none: the origins that gossip shows,
+	// or the relays that they feed, as the tree has it.
 	Parents []BaseURL `yaml:"parents"`
 }
 

@@ -46,6 +46,12 @@ func (n *node) metrics() http.Handler {
 			func() float64 { return float64(n.gate.Snapshot().Refused) }),
 		counter("surgecast_connections_purged_total", "How many idle ones were closed to make room?",
 			func() float64 { return float64(n.gate.Snapshot().Purged) }),
+		gauge("surgecast_tier", "How many hops do its media come from the origin? 0 on an origin, and while there are none.",
+			func() float64 { return float64(n.tier()) }),
+		gauge("surgecast_children", "How many other nodes does it feed?",
+			func() float64 { return float64(n.slots.Room().Used) }),
+		gauge("surgecast_children_limit", "How many would it feed?",
+			func() float64 { return float64(n.slots.Room().Best) }),
 		&lateness{n.store},
 		&membership{n.cluster.Members},
 		&health{n},
@@ -58,6 +64,10 @@ func (n *node) metrics() http.Handler {
 		registry.MustRegister(dnsMetrics(n.dns)...)
 	}
 	registry.MustRegister(n.headroomMetrics()...)
+	if n.follower != nil {
+		registry.MustRegister(counter("surgecast_parent_switches_total", "How often did it change the node that feeds it?",
+			func() float64 { return float64(n.follower.Switches()) }))
+	}
 	if n.tls != nil {
 		registry.MustRegister(gauge("surgecast_certificate_expiry_seconds", "When does the certificate end? Unix time.",
 			func() float64 { return float64(n.tls.Certificate().Expires().Unix()) }))

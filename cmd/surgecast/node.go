@@ -45,6 +45,7 @@ type node struct {
 	began      time.Time
 
 	folder  *stateDir
+	slots   *relay.Slots // for other nodes
 	gate    *relay.Gate
 	viewers net.Listener
 	tls     *relay.TLS   // nil without a certificate
@@ -54,7 +55,8 @@ type node struct {
 	prober  *cluster.Prober
 	token   string // of the private API
 
-	streams streamControl // nil on a relay
+	streams  streamControl   // nil on a relay
+	follower *relay.Follower // nil on an origin
 
 	orders    *drainOrders                    // what operators said
 	departure *relay.Departure                // how far it is on its way out
@@ -114,6 +116,7 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 	}
 	n.credential.Now = n.clock.Now
 	n.greeter = greeter{n.hello, n.client, o.Env.now}
+	n.slots = n.newSlots()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -171,6 +174,7 @@ func (n *node) newCluster() error {
 		Media:    n.viewers.Addr().String(),
 		Capacity: int64(n.headroom.Told(0)),
 		Public:   n.publicMedia(),
+		Slots:    n.slots.Room().Best,
 		Version:  version(),
 	}
 	var err error
@@ -219,6 +223,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure ht
 	group.Go(func() error { return n.prober.Run(ctx) })
 	group.Go(func() error { return n.keepClock(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
+	group.Go(func() error { return n.tellTree(ctx) })
 	n.runFront(ctx, group, public, secure)
 	group.Go(func() error { return n.tellManager(ctx) })
 	n.advise()

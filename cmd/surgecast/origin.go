@@ -138,6 +138,7 @@ func (o *originNode) newPublic(redirect func() string, steering *relay.Steering)
 		Credential: o.credential,
 		Load:       o.load,
 		Steering:   steering,
+		Slots:      o.slots,
 		Logger:     o.log,
 		Admission:  o.headroom.admission,
 		Ready:      o.ready,

@@ -35,6 +35,7 @@ func (n *node) ownStatus() nodeStatus {
 	outlook, _ := n.headroom.outlooks()
 	own.CapacityBitsPerSecond = float64(n.headroom.known)
 	own.FullInSeconds = outlook.seconds()
+	own.Tier, own.Parent = n.tier(), n.parent()
 	own.UptimeSeconds = time.Since(n.began).Seconds()
 	if lag, ok := n.store.Lag(); ok {
 		seconds := lag.Seconds()

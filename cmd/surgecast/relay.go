@@ -53,9 +53,8 @@ func (c *relayCmd) Run(ctx context.Context) error {
 // relayNode is a running relay: upstream ─▶ follower ─▶ store ─▶ server.
 type relayNode struct {
 	*node
-	follower *relay.Follower
-	public   http.Handler
-	byTLS    http.Handler // public, for those who come by TLS
+	public http.Handler
+	byTLS  http.Handler // public, for those who come by TLS
 }
 
 // newRelayNode builds a relay in boot order; nothing is served before Run.
@@ -66,7 +65,8 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		return nil, err
 	}
 	r := &relayNode{node: n}
-	parents := r.parents(config.Parents)
+	tree := newTree(n.cluster.Members, n.store.Lineage)
+	parents := r.parents(config.Parents, tree.Parents)
 	live := new(relay.Precedence)
 	if err := r.openDVR(parents, live); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -81,6 +81,8 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		OriginsChanged: n.cluster.Changed,
 		Parents:        parents,
 		ParentsChanged: n.cluster.Changed,
+		Self:           n.cluster.Name,
+		Refer:          tree.Refer,
 		Precedence:     live,
 		DVR:            r.dvr,
 	})
@@ -95,6 +97,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Store:      n.store,
 		Credential: n.credential,
 		Load:       n.load,
+		Slots:      n.slots,
 		Logger:     n.log,
 		Steering:   n.newSteering(false),
 		Admission:  n.headroom.admission,
@@ -114,8 +117,8 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 }
 
 // parents returns what tells whom to fetch from: those of the configuration, or
-// the origins. A clone of a parent has itself in that list, and leaves it out.
-func (r *relayNode) parents(configured []BaseURL) func() []string {
+// those that the tree proposes. A clone of a parent has itself in that list, and leaves it out.
+func (r *relayNode) parents(configured []BaseURL, proposed func() []string) func() []string {
 	var bases []string
 	for _, parent := range configured {
 		if base := string(parent); strings.HasSuffix(base, "://"+r.viewers.Addr().String()) {
@@ -125,7 +128,7 @@ func (r *relayNode) parents(configured []BaseURL) func() []string {
 		}
 	}
 	if len(bases) == 0 {
-		return r.origins
+		return proposed
 	}
 	return func() []string { return bases }
 }

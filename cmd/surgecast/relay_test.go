@@ -17,7 +17,7 @@ func TestANodeIsNotItsOwnParent(t *testing.T) {
 	}
 	defer listener.Close()
 	r := &relayNode{node: &node{viewers: listener, log: slog.New(slog.DiscardHandler)}}
-	got := r.parents([]BaseURL{"http://10.0.0.2:8080", "http://10.0.0.1:8080"})()
+	got := r.parents([]BaseURL{"http://10.0.0.2:8080", "http://10.0.0.1:8080"}, nil)()
 	if want := []string{"http://10.0.0.1:8080"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}

@@ -39,11 +39,12 @@ type story struct {
 	asked  *askCounter
 	relays []*storyRelayNode
 
-	tune              func(*OriginConfig) // may be nil
-	every             func(*NodeConfig)   // may be nil
-	machine           func(*nodeOptions)  // of the nodes that start from now on; may be nil
-	certFile, keyFile string              // of TLS, if there is
-	bare              bool                // the origin's requests are not counted: its own delivery is under test
+	tune              func(*OriginConfig)             // may be nil
+	every             func(*NodeConfig)               // may be nil
+	machine           func(*nodeOptions)              // of the nodes that start from now on; may be nil
+	certFile, keyFile string                          // of TLS, if there is
+	bare              bool                            // the origin's requests are not counted: its own delivery is under test
+	front             func(http.Handler) http.Handler // what the origin is asked goes through it; may be nil
 }
 
 // Where the nodes of a story are: the origin at .1, relays from .11, viewers
@@ -117,6 +118,9 @@ func (s *story) startOrigin(ctx context.Context) {
 		s.t.Fatal(err)
 	}
 	s.origin = o
+	if s.front != nil {
+		o.public = s.front(o.public)
+	}
 	if !s.bare {
 		s.asked = &askCounter{next: o.public, counts: map[string]int{}}
 		o.public = s.asked
