@@ -179,11 +179,7 @@ func TestCopiedDisk(t *testing.T) {
 		RelayMore:  []setting{{"drain", "0s"}},
 	})
 	m.start(origin, "origin", dir)
-	relayDir := t.TempDir()
-	if err := os.CopyFS(relayDir, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	secretsStayPrivate(t, relayDir)
+	relayDir := copyDisk(t, dir)
 	originalLog := m.start(original, "relay", relayDir)
 	conn := m.dial(origin, m.at(origin, 5300))
 	eventually(t, "the original is named", func() error { return m.named(conn, original) })
@@ -195,11 +191,7 @@ func TestCopiedDisk(t *testing.T) {
 
 	var copies [last + 1]string
 	for i := first; i <= last; i++ {
-		copies[i] = t.TempDir()
-		if err := os.CopyFS(copies[i], os.DirFS(relayDir)); err != nil {
-			t.Fatal(err)
-		}
-		secretsStayPrivate(t, copies[i])
+		copies[i] = copyDisk(t, relayDir)
 	}
 	watched, stop := make(chan struct{}), make(chan struct{})
 	own := m.dial(origin, m.at(origin, 5300))
@@ -293,6 +285,19 @@ func (m *machines) keepsAnswering(conn net.Conn, i int, stop <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// copyDisk copies a folder in which a node may be running. An image is of one
+// moment; a copy file by file may miss one that is just being replaced, and is
+// then made anew.
+func copyDisk(t *testing.T, from string) (to string) {
+	t.Helper()
+	eventually(t, "the disk is copied", func() error {
+		to = t.TempDir()
+		return os.CopyFS(to, os.DirFS(from))
+	})
+	secretsStayPrivate(t, to)
+	return to
 }
 
 // secretsStayPrivate gives copied secrets the rights that a disk image keeps.
