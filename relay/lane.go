@@ -121,7 +121,13 @@ func (l *lane) accept(ctx context.Context, listener net.Listener) error {
 		var passing interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			l.wait.Go(func() { l.start(conn) })
+			// Entered here, before the listener can be closed: who was accepted is
+			// answered.
+			c := &laneConn{lane: l, tracker: TrackConn(conn)}
+			c.open(conn)
+			c.deadline.Store(l.clock.after(headPatience))
+			l.enter(c)
+			l.wait.Go(func() { l.start(c, conn) })
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &passing) && passing.Temporary():
@@ -136,14 +142,7 @@ func (l *lane) accept(ctx context.Context, listener net.Listener) error {
 }
 
 // start takes a new connection in.
-func (l *lane) start(conn net.Conn) {
-	c := &laneConn{lane: l, tracker: TrackConn(conn)}
-	c.open(conn)
-	c.deadline.Store(l.clock.after(headPatience))
-	if !l.enter(c) {
-		_ = conn.Close()
-		return
-	}
+func (l *lane) start(c *laneConn, conn net.Conn) {
 	boundUnsent(conn, unsentBytes)
 	if secure, ok := conn.(*tls.Conn); ok {
 		if secure.Handshake() != nil {
@@ -159,15 +158,12 @@ func (l *lane) start(conn net.Conn) {
 	l.wait.Go(c.serve)
 }
 
-// enter notes a connection, unless the lane has ended.
-func (l *lane) enter(c *laneConn) bool {
+// enter notes a connection.
+func (l *lane) enter(c *laneConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.ended {
-		c.last.Store(l.server.Departure.Stage() == Parting)
-		l.conns[c] = struct{}{}
-	}
-	return !l.ended
+	c.last.Store(l.server.Departure.Stage() == Parting)
+	l.conns[c] = struct{}{}
 }
 
 // leave forgets a connection. False: the lane closes it.
@@ -212,12 +208,15 @@ func (l *lane) closeSome(which func(*laneConn) bool) {
 	}
 }
 
-// end closes what waits for a request, and the rest when it has had its time.
+// end closes what waits for another request, and the rest when it has had its
+// time: also those whose first request is on its way.
 func (l *lane) end() {
 	l.mu.Lock()
 	l.ended = true
 	l.mu.Unlock()
-	l.closeSome(func(c *laneConn) bool { return c.idle.Load() })
+	l.retire()
+	youngest := l.clock.after(headPatience)
+	l.closeSome(func(c *laneConn) bool { return c.h2 == nil && c.idle.Load() && c.deadline.Load() > youngest })
 	over := time.AfterFunc(closeBound, func() {
 		l.closeSome(func(*laneConn) bool { return true })
 	})

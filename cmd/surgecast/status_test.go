@@ -46,7 +46,8 @@ func TestStatusTable(t *testing.T) {
 // A narrow terminal gets the columns that matter most, and the last line folded.
 func TestStatusTableIsAsNarrowAsTheTerminal(t *testing.T) {
 	for width, want := range map[int]string{
-		80: `  NODE      STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
+		80: `  NODE      ROLE    STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
+		70: `  NODE      STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
 		60: `  NODE      STATE    ADDRESS         VIEWERS        LAG`,
 		45: `  NODE      STATE    ADDRESS         VIEWERS`,
 		20: `  NODE      STATE    ADDRESS`,
