@@ -183,9 +183,8 @@ func pipeLane1(h http.Handler) (*lane, net.Conn, context.CancelFunc) {
 	ours, theirs := net.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	l := newLane(h.(*server), ctx, ours.LocalAddr())
-	c := &laneConn{lane: l, tracker: TrackConn(ours)}
-	c.open(ours)
-	l.enter(c)
+	c := l.enter(ours)
+	c.deadline.Store(0) // it begins when the test does
 	l.wait.Go(c.serve)
 	return l, theirs, cancel
 }

@@ -121,12 +121,7 @@ func (l *lane) accept(ctx context.Context, listener net.Listener) error {
 		var passing interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			// Entered here, before the listener can be closed: who was accepted is
-			// answered.
-			c := &laneConn{lane: l, tracker: TrackConn(conn)}
-			c.open(conn)
-			c.deadline.Store(l.clock.after(headPatience))
-			l.enter(c)
+			c := l.enter(conn) // here, before the lane ends: who was accepted is answered
 			l.wait.Go(func() { l.start(c, conn) })
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -158,12 +153,16 @@ func (l *lane) start(c *laneConn, conn net.Conn) {
 	l.wait.Go(c.serve)
 }
 
-// enter notes a connection.
-func (l *lane) enter(c *laneConn) {
+// enter notes a new connection.
+func (l *lane) enter(conn net.Conn) *laneConn {
+	c := &laneConn{lane: l, tracker: TrackConn(conn)}
+	c.open(conn)
+	c.deadline.Store(l.clock.after(headPatience))
+	c.last.Store(l.server.Departure.Stage() == Parting)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.last.Store(l.server.Departure.Stage() == Parting)
 	l.conns[c] = struct{}{}
+	return c
 }
 
 // leave forgets a connection. False: the lane closes it.

@@ -70,7 +70,8 @@ func TestLingeringHasABound(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			l := newLane(h.(*server), ctx, ours.LocalAddr())
-			l.wait.Go(func() { l.start(halfPipe{ours}) })
+			conn := halfPipe{ours}
+			l.wait.Go(func() { l.start(l.enter(conn), conn) })
 			defer l.wait.Wait()
 			defer theirs.Close()
 			l.wait.Go(func() { _, _ = io.Copy(io.Discard, theirs) })

@@ -47,7 +47,7 @@ func TestStatusTable(t *testing.T) {
 func TestStatusTableIsAsNarrowAsTheTerminal(t *testing.T) {
 	for width, want := range map[int]string{
 		80: `  NODE      ROLE    STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
-		70: `  NODE      STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
+		71: `  NODE      STATE    ADDRESS         VIEWERS  MBIT/S        LAG     DNS`,
 		60: `  NODE      STATE    ADDRESS         VIEWERS        LAG`,
 		45: `  NODE      STATE    ADDRESS         VIEWERS`,
 		20: `  NODE      STATE    ADDRESS`,
@@ -94,7 +94,7 @@ func TestStatusTableInColour(t *testing.T) {
 
 // lineWriter ends a watch after some writes.
 type lineWriter struct {
-	bytes.Buffer
+	text bytes.Buffer
 	left int
 	end  context.CancelFunc
 }
@@ -103,7 +103,7 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 	if w.left--; w.left == 0 {
 		w.end()
 	}
-	return w.Buffer.Write(b)
+	return w.text.Write(b)
 }
 
 func TestStatusWatch(t *testing.T) {
@@ -116,14 +116,14 @@ func TestStatusWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if asJSON {
-			decoder := json.NewDecoder(out)
+			decoder := json.NewDecoder(&out.text)
 			for range 2 {
 				var status poolStatus
 				if err := decoder.Decode(&status); err != nil || len(status.Nodes) != 4 {
 					t.Errorf("%v, %+v", err, status)
 				}
 			}
-		} else if text := out.String(); strings.Count(text, "* aaaaaaaa") != 2 || strings.Contains(text, "\x1b") {
+		} else if text := out.text.String(); strings.Count(text, "* aaaaaaaa") != 2 || strings.Contains(text, "\x1b") {
 			t.Errorf("got %q", text)
 		}
 	}
