@@ -33,19 +33,28 @@ func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) er
 
 	group, serving := errgroup.WithContext(ctx)
 	behind, retire := listener, func() {}
+	laneEnded, endLane := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLane()
 	if s, ok := fallback.Handler.(*server); ok {
 		l := newLane(s, requests, listener.Addr())
 		retire = l.retire
-		group.Go(func() error { return l.run(serving, listener) })
+		group.Go(func() error { defer endLane(); return l.run(serving, listener) })
 		behind = l.foreign
+	} else {
+		endLane()
 	}
 	group.Go(func() error { return fallback.Serve(behind) })
 	group.Go(func() error {
 		<-serving.Done()
 		retire()
 		release(ErrLeaving)
+		fallback.SetKeepAlivesEnabled(false)
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
 		defer cancel()
+		select { // until then the lane may hand over a last request
+		case <-laneEnded.Done():
+		case <-closing.Done():
+		}
 		if fallback.Shutdown(closing) != nil {
 			return fallback.Close()
 		}
@@ -70,7 +79,6 @@ type lane struct {
 
 	mu    sync.Mutex
 	conns map[*laneConn]struct{} // bounded by who admits connections
-	ended bool
 
 	retired atomic.Int64 // the tick at which a connection was last told to end; 0: none
 }
@@ -165,12 +173,11 @@ func (l *lane) enter(conn net.Conn) *laneConn {
 	return c
 }
 
-// leave forgets a connection. False: the lane closes it.
-func (l *lane) leave(c *laneConn) bool {
+// leave forgets a connection.
+func (l *lane) leave(c *laneConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
-	return !l.ended
 }
 
 // close ends a connection.
@@ -210,9 +217,6 @@ func (l *lane) closeSome(which func(*laneConn) bool) {
 // end closes what waits for another request, and the rest when it has had its
 // time: also those whose first request is on its way.
 func (l *lane) end() {
-	l.mu.Lock()
-	l.ended = true
-	l.mu.Unlock()
 	l.retire()
 	youngest := l.clock.after(headPatience)
 	l.closeSome(func(c *laneConn) bool { return c.h2 == nil && c.idle.Load() && c.deadline.Load() > youngest })

@@ -45,10 +45,7 @@ func (l *lane) handOver(c *laneConn) {
 	copy(begun, c.buffer[:c.filled])
 	c.filled = 0
 	c.release()
-	if !l.leave(c) {
-		_ = c.Close()
-		return
-	}
+	l.leave(c)
 	select {
 	case l.foreign.conns <- &handedConn{Conn: c.Conn, begun: begun}:
 	case <-l.foreign.ended:
