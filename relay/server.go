@@ -206,7 +206,7 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, window *Window) {
 		return
 	}
 	child := s.Slots != nil && s.fromNode(r)
-	if child && !s.feeds(w, r, window) {
+	if child && !s.feeds(w, r, window, d) {
 		return
 	}
 	v := window.Version()

@@ -48,7 +48,8 @@ type Room struct {
 	// a quarter of its own duration. 0: not known at this moment, so none.
 	Best int
 	// Hard is how many the link carries beside everything else. Between Best and
-	// Hard those get a slot for whom there is no room below.
+	// Hard those get a slot for whom there is no room below, and those who have
+	// viewers and lost their parent.
 	Hard int
 }
 
@@ -148,16 +149,24 @@ func (s *Slots) circular(node string) bool {
 	return s.Follows(node) && s.Self() > node
 }
 
-// take gives a node a slot for so long, or lets it keep the one that it has.
+// slotWish is what a node wants of another one's slots.
+type slotWish struct {
+	node string
+	look bool          // not to be fed, but to learn whether it would be
+	goes bool          // it has a window already, so viewers may wait for what comes next
+	held time.Duration // how long it keeps the slot without asking again
+}
+
+// take gives a node a slot, or lets it keep the one that it has.
 // One that only looks gets none, and learns whether it would. When it is
 // refused, it is told of children that have room, if there are.
-func (s *Slots) take(node string, look bool, held time.Duration) (ok bool, referral []string) {
+func (s *Slots) take(w slotWish) (ok bool, referral []string) {
 	now := time.Now()
 	s.mu.Lock()
 	room := s.room(now)
-	_, has := s.children[node]
-	if has || !room.Full() {
-		s.hold(node, look, now.Add(held))
+	_, has := s.children[w.node]
+	if has || !room.Full() || w.goes && room.Used < room.Hard {
+		s.hold(w, now)
 		s.mu.Unlock()
 		return true, nil
 	}
@@ -173,14 +182,14 @@ func (s *Slots) take(node string, look bool, held time.Duration) (ok bool, refer
 	if room = s.room(now); room.Used >= room.Hard {
 		return false, nil
 	}
-	s.hold(node, look, now.Add(held))
+	s.hold(w, now)
 	return true, nil
 }
 
 // hold needs s.mu.
-func (s *Slots) hold(node string, look bool, until time.Time) {
-	if !look {
-		s.children[node] = until
+func (s *Slots) hold(w slotWish, now time.Time) {
+	if !w.look {
+		s.children[w.node] = now.Add(w.held)
 	}
 }
 

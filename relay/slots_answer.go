@@ -9,7 +9,7 @@ import (
 // feeds tells whether a node that asks for a live list gets it; it is asked
 // before the list is waited for. Whoever names no node is no child: probes and
 // tools.
-func (s *server) feeds(w http.ResponseWriter, r *http.Request, window *Window) bool {
+func (s *server) feeds(w http.ResponseWriter, r *http.Request, window *Window, d directives) bool {
 	node, look, ok := parseNode(r.Header.Get(nodeHeader))
 	if !ok || window.Version() == nil { // there is nothing to be had yet
 		return true
@@ -18,7 +18,7 @@ func (s *server) feeds(w http.ResponseWriter, r *http.Request, window *Window) b
 		s.refuse(w, http.StatusLoopDetected, "this node asks the one that asks")
 		return false
 	}
-	granted, referral := s.Slots.take(node, look, window.constants.maxHold())
+	granted, referral := s.Slots.take(slotWish{node: node, look: look, goes: d.block, held: window.constants.maxHold()})
 	if !granted {
 		s.refuseSlot(w, referral)
 	}

@@ -47,7 +47,7 @@ func TestSlotsAreHeldWhileTheirChildAsks(t *testing.T) {
 		const hold = 6 * time.Second
 		take := func(node string, look, want bool) {
 			t.Helper()
-			if got, to := s.take(node, look, hold); got != want || got == (len(to) > 0) {
+			if got, to := s.take(slotWish{node: node, look: look, held: hold}); got != want || got == (len(to) > 0) {
 				t.Errorf("%s at %+v: %v, sent to %v", node, s.Room(), got, to)
 			}
 		}
@@ -82,7 +82,7 @@ func TestSlotsWhereThereIsNoRoomBelow(t *testing.T) {
 	s := slotsOf(12_000_000, func(children []string) []string { asked = children; return below })
 	granted := 0
 	for i := range 10 {
-		if ok, _ := s.take(fmt.Sprint("child-", i), false, time.Minute); ok {
+		if ok, _ := s.take(slotWish{node: fmt.Sprint("child-", i), held: time.Minute}); ok {
 			granted++
 		}
 	}
@@ -90,8 +90,25 @@ func TestSlotsWhereThereIsNoRoomBelow(t *testing.T) {
 		t.Errorf("%d slots granted, the last refused for %v", granted, asked)
 	}
 	below = []string{"a:1", "b:1", "c:1", "d:1"}
-	if ok, to := s.take("one more", false, time.Minute); ok || len(to) != 3 {
+	if ok, to := s.take(slotWish{node: "one more", goes: true, held: time.Minute}); ok || len(to) != 3 {
 		t.Errorf("%v, sent to %v", ok, to)
+	}
+}
+
+// Who has viewers and lost its parent is not sent on, as far as the link carries
+// it.
+func TestWhoGoesOnOutranksWhoComes(t *testing.T) {
+	s := slotsOf(12_000_000, func([]string) []string { return []string{"10.0.0.2:8080"} })
+	count := func(goes bool) (n int) {
+		for i := range 10 {
+			if ok, _ := s.take(slotWish{node: fmt.Sprint("child-", goes, i), goes: goes, held: time.Minute}); ok {
+				n++
+			}
+		}
+		return n
+	}
+	if came, went := count(false), count(true); came != 3 || went != 4 {
+		t.Errorf("%d who came and %d who went on have a slot, want 3 and 4", came, went)
 	}
 }
 
@@ -103,7 +120,7 @@ func TestTheFallbackHasABudget(t *testing.T) {
 		if !s.fallback("anybody", time.Hour) {
 			t.Error("refused while there is room")
 		}
-		s.take("child", false, 2*time.Hour)
+		s.take(slotWish{node: "child", held: 2 * time.Hour})
 		count := func() (n int) {
 			for s.fallback("orphan", part) && n < 1000 {
 				n++

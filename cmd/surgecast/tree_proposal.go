@@ -95,20 +95,22 @@ func tierOne(relays []cluster.Member, places int) (first, others []cluster.Membe
 }
 
 // choose returns at most two of the relays, in the order in which this one
-// would have them: the one that feeds it, those to which it was sent, and by
-// rendezvous hash.
+// would have them: the one that feeds it, those to which it was sent, those with
+// a slot free, and by rendezvous hash. A full one is better than none: it sends
+// on who comes, and takes who has viewers and lost its parent.
 func (p proposal) choose(relays []cluster.Member) []cluster.Member {
 	self := ""
 	if i := slices.IndexFunc(p.members, isSelf); i >= 0 {
 		self = p.members[i].Name
 	}
 	all := slices.DeleteFunc(slices.Clone(relays), func(m cluster.Member) bool {
-		return m.Self || m.State.Slots == 0 || m.State.Taken && m.Name != p.parent
+		return m.Self || m.State.Slots == 0
 	})
 	slices.SortStableFunc(all, func(a, b cluster.Member) int {
 		return cmp.Or(
 			-compareBool(a.Name == p.parent, b.Name == p.parent),
 			-compareBool(slices.Contains(p.referred, a.State.Media), slices.Contains(p.referred, b.State.Media)),
+			compareBool(a.State.Taken, b.State.Taken),
 			cmp.Compare(rendezvous(self, a.Name), rendezvous(self, b.Name)),
 		)
 	})

@@ -122,7 +122,7 @@ func TestTierOneIsLeftByWhoLeaves(t *testing.T) {
 	}
 }
 
-// A relay passes by those that have no slot free, but not its own parent; and
+// A relay asks those last that have no slot free, but not its own parent; and
 // begins with those to which it was sent.
 func TestWhoHasASlotFree(t *testing.T) {
 	members := poolOf(2, 9, 9, 1, 1, 1, 1)
@@ -130,25 +130,26 @@ func TestWhoHasASlotFree(t *testing.T) {
 		members[i].State.Tier = min(i, 2)
 	}
 	members[2].State.Tier = 1
-	members[1].State.Taken, members[2].State.Taken = true, true
+	members[1].State.Taken = true
 	members[4].State.Slots = 0
 	ask := func(p proposal) []string {
 		p.members = as(members, 6)
 		return names(p.parents())
 	}
-	if got := ask(proposal{}); slices.Contains(got, "relay-0") || slices.Contains(got, "relay-1") ||
-		slices.Contains(got, "relay-3") || len(got) != 3 || got[2] != "origin" {
+	if got := ask(proposal{}); got[0] != "relay-1" || got[1] != "relay-0" ||
+		slices.Contains(got, "relay-3") || len(got) != 5 || got[4] != "origin" {
 		t.Errorf("asks %v", got)
 	}
-	if got := ask(proposal{parent: "relay-1"}); got[0] != "relay-1" {
+	if got := ask(proposal{parent: "relay-0"}); got[0] != "relay-0" {
 		t.Errorf("asks %v, and leaves its parent", got)
 	}
-	for _, media := range []string{"10.0.0.13:8080", "10.0.0.15:8080"} {
-		if got := ask(proposal{referred: []string{media}}); got[0] == "origin" || members[slices.IndexFunc(members, func(m cluster.Member) bool { return m.Name == got[0] })].State.Media != media {
+	for i, first := range map[int]int{0: 0, 2: 2, 4: 2} { // of its tier
+		media := members[i+1].State.Media
+		if got := ask(proposal{referred: []string{media}}); got[first] != members[i+1].Name {
 			t.Errorf("was sent to %s and asks %v", media, got)
 		}
 	}
-	if got := ask(proposal{referred: []string{"198.51.100.9:80"}}); len(got) != 3 {
+	if got := ask(proposal{referred: []string{"198.51.100.9:80"}}); len(got) != 5 {
 		t.Errorf("was sent out of the pool and asks %v", got)
 	}
 }
