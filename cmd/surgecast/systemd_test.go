@@ -76,8 +76,8 @@ func (m *serviceManager) start() *exec.Cmd {
 
 // A relay without others is restarted while viewers connect anew for each
 // request: nobody is refused or reset, or told anything but the list or 503. A
-connection that is closed before a byte of an answer is begun again once, as
-browsers do it (RFC 9110 9.2.2); these are counted and must be few.
+// connection that is closed before a byte of an answer is begun again once, as
+// browsers do it (RFC 9110 9.2.2); these are counted and must be few.
 func TestRestartBehindAnInheritedSocket(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 10 s")
