@@ -175,7 +175,7 @@ func TestCopiedDisk(t *testing.T) {
 	m := newMachines(t, last)
 	dir := newPoolDir(t, poolSettings{
 		Origin:     m.address(origin),
-		OriginMore: []setting{{"dns.port", "5300"}, {"drain", "0s"}},
+		OriginMore: []setting{{"dns.port", "5300"}, {"dns.rate_limit", "100000"}, {"drain", "0s"}},
 		RelayMore:  []setting{{"drain", "0s"}},
 	})
 	m.start(origin, "origin", dir)

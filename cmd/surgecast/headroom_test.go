@@ -162,14 +162,21 @@ func TestTheFullestRelayIsKilled(t *testing.T) {
 		s.kill(lost)
 		orphans := c.viewers[lost]
 		c.viewers[lost], c.refused = 0, 0
-		for range orphans { // they know the others' names and take any
-			other := (lost + 1 + c.random.IntN(relays-1)) % relays
-			c.come(storyBase(storyRelay(other)), "?_sc_again=1")
+		outside := 0
+		for range orphans { // they know the others' names and take any, and another one if that is at its limit
+			in := false
+			for tries := 0; !in && tries < 2; tries++ {
+				other := (lost + 1 + c.random.IntN(relays-1)) % relays
+				in = c.come(storyBase(storyRelay(other)), "?_sc_again=1")
+			}
+			if !in {
+				outside++
+			}
 		}
-		if c.refused > 0 {
-			t.Errorf("%d of %d viewers of the lost relay were refused", c.refused, orphans)
+		if outside > 0 || c.refused > orphans/20 {
+			t.Errorf("%d of %d viewers of the lost relay found no place, one was refused %d times", outside, orphans, c.refused)
 		}
-		t.Logf("then: %v", c.viewers)
+		t.Logf("then: %v; one was refused %d times, where chance had sent too many", c.viewers, c.refused)
 		for range 30 {
 			c.second()
 		}
@@ -216,7 +223,8 @@ func TestStrangersOfALostRelay(t *testing.T) {
 		s.kill(lost)
 		orphans := c.viewers[lost]
 		c.viewers[lost] = 0
-		waited, outside := 0, max(0, c.total()+orphans-2*94) // the 95th has its room but for the lists
+		// The 94th and 95th have their room but for lists and what the pool itself asks.
+		waited, outside := 0, max(0, c.total()+orphans-2*93)
 		for ; orphans > outside && waited < 30; waited++ {
 			for n := orphans; n > 0; n-- {
 				other := (lost + 1 + c.random.IntN(relays-1)) % relays
