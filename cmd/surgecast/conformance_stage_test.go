@@ -260,16 +260,18 @@ func (s *seat) list(query string) (*listing, answer) {
 	return readListing(a.body), a
 }
 
-// askTransport counts what a node asks of others.
+// askTransport counts what a node asks of others. Its proof to itself goes the
+// same way, and is not counted.
 type askTransport struct {
 	next http.RoundTripper
+	own  string // host:port
 
 	mu    sync.Mutex
 	lists int // media playlists asked for
 }
 
 func (a *askTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(r.URL.Path, "/live.m3u8") {
+	if strings.HasSuffix(r.URL.Path, "/live.m3u8") && r.URL.Host != a.own {
 		a.mu.Lock()
 		a.lists++
 		a.mu.Unlock()
@@ -294,7 +296,7 @@ func (st *stage) startRelayBelow(ctx context.Context, i int) *storyRelayNode {
 	ask := &askTransport{}
 	st.upstream[i] = ask
 	return st.startRelayWith(ctx, i, func(r *relayNode) {
-		ask.next = r.client.Transport
+		ask.next, ask.own = r.client.Transport, r.viewers.Addr().String()
 		r.client.Transport = ask
 	}, parents...)
 }
