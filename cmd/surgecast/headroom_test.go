@@ -248,7 +248,7 @@ func TestStrangersOfALostRelay(t *testing.T) {
 	})
 }
 
-// A headroomCrowd that comes by and by shows in the forecast, the alarm and the hook.
+// A crowd that comes by and by shows in the forecast, the alarm and the hook.
 func TestForecastOfAPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
