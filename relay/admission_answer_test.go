@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // twoRungs is an edge whose stream has two rungs, of which it has the lower one.
@@ -44,24 +43,22 @@ func doors(t *testing.T, h http.Handler) []door {
 	behind, secureBehind := "http://"+startLane(t, wrapped(h)), "https://"+startSecure(t, wrapped(h))
 	h2 := h2Client(t)
 	return []door{
-		{"lane, HTTP/1.1", plain, admissionClient(t, false)},
+		{"lane, HTTP/1.1", plain, tlsClient(t, false)},
 		{"lane, HTTP/2", plain, h2},
-		{"lane, HTTP/1.1 by TLS", secure, admissionClient(t, false)},
-		{"lane, HTTP/2 by TLS", secure, admissionClient(t, true)},
-		{"net/http, HTTP/1.1", behind, admissionClient(t, false)},
+		{"lane, HTTP/1.1 by TLS", secure, tlsClient(t, false)},
+		{"lane, HTTP/2 by TLS", secure, tlsClient(t, true)},
+		{"net/http, HTTP/1.1", behind, tlsClient(t, false)},
 		{"net/http, HTTP/2", behind, h2},
-		{"net/http, HTTP/2 by TLS", secureBehind, admissionClient(t, true)},
+		{"net/http, HTTP/2 by TLS", secureBehind, tlsClient(t, true)},
 	}
 }
 
-// admissionClient takes any certificate, and HTTP/2 only by TLS and if told to.
-func admissionClient(t *testing.T, h2 bool) *http.Client {
-	transport := &http.Transport{ForceAttemptHTTP2: h2, DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{
-		Transport: transport, Timeout: 5 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+// tlsClient takes any certificate, and HTTP/2 if told to.
+func tlsClient(t testing.TB, h2 bool) *http.Client {
+	client := h1Client(t)
+	transport := client.Transport.(*http.Transport)
+	transport.ForceAttemptHTTP2, transport.TLSClientConfig = h2, &tls.Config{InsecureSkipVerify: true}
+	return client
 }
 
 // startSecure is startLane by TLS.
@@ -162,7 +159,7 @@ func TestAFullRelay(t *testing.T) {
 func TestRefusalsAreSpread(t *testing.T) {
 	a := NewAdmission(NewLoad(), 100e6)
 	a.full = true
-	d := door{"lane", "http://" + startLane(t, twoRungs(t, a, "")), admissionClient(t, false)}
+	d := door{"lane", "http://" + startLane(t, twoRungs(t, a, "")), tlsClient(t, false)}
 	var seen []int
 	for range 100 {
 		if after := d.requireRefusal(t, "/theatre/index.m3u8"); !slices.Contains(seen, after) {

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -89,27 +88,13 @@ func TestH2LaneAnswersAsNetHTTP(t *testing.T) {
 
 func TestSecureLaneSpeaksBoth(t *testing.T) {
 	h, f := edge(t, nil)
-	pair := httptest.NewTLSServer(nil)
-	pair.Close()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = Serve(ctx, NewTLSListener(listener, &tls.Config{
-			Certificates: pair.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"},
-		}), &http.Server{Handler: h})
-	}()
-	t.Cleanup(func() { cancel(); <-done })
+	addr := startSecure(t, h)
 	for _, protocol := range []string{"h2", "http/1.1"} {
 		transport := &http.Transport{ForceAttemptHTTP2: protocol == "h2", DisableCompression: true, TLSClientConfig: &tls.Config{
 			InsecureSkipVerify: true, NextProtos: []string{protocol},
 		}}
 		client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
-		base := "https://" + listener.Addr().String()
+		base := "https://" + addr
 		got := make(chan string)
 		msn, part := f.list.OpenSequence(), len(f.list.Open.Parts)
 		go func() {

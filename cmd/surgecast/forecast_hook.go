@@ -144,16 +144,9 @@ func (b *beginning) Write(p []byte) (int, error) {
 func (n *node) runHook(ctx context.Context, c HookConfig) error {
 	h := newHook(c, n.log)
 	defer h.running.Wait()
-	tick := time.NewTicker(loadTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case now := <-tick.C:
-			if _, pool := n.headroom.outlooks(); leads(n.cluster.Members()) {
-				h.offer(ctx, now, &pool, n.config.Pool)
-			}
+	return each(ctx, loadTick, func(now time.Time) {
+		if _, pool := n.headroom.outlooks(); leads(n.cluster.Members()) {
+			h.offer(ctx, now, &pool, n.config.Pool)
 		}
-	}
+	})
 }

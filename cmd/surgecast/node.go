@@ -300,14 +300,19 @@ const (
 
 // tellLoad tells the pool how full the node is, when that has changed by a step.
 func (n *node) tellLoad(ctx context.Context) error {
-	tick := time.NewTicker(loadTick)
-	defer tick.Stop()
+	return each(ctx, loadTick, func(time.Time) { n.lookAtHeadroom() })
+}
+
+// each does something at each tick until ctx ends, and returns why it ended.
+func each(ctx context.Context, tick time.Duration, do func(now time.Time)) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-tick.C:
-			n.lookAtHeadroom()
+		case now := <-ticker.C:
+			do(now)
 		}
 	}
 }

@@ -106,16 +106,7 @@ const treeTick = 500 * time.Millisecond
 
 // tellTree tells the pool the node's place in the tree, when that has changed.
 func (n *node) tellTree(ctx context.Context) error {
-	tick := time.NewTicker(treeTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-			n.setPlace(n.tier(), n.slots.Room())
-		}
-	}
+	return each(ctx, treeTick, func(time.Time) { n.setPlace(n.tier(), n.slots.Room()) })
 }
 
 // tier is how many hops the node's media come from the origin; 0 on an origin,
