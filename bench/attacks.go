@@ -34,7 +34,7 @@ func attacks(ctx context.Context, s *session) ([]figure, error) {
 		return nil, err
 	}
 	b := &besieged{pool: p}
-	b.viewers, err = startChild(ctx, loadCore, append(swarmArguments(plain, attackViewers, 0), "-ramp", attackRamp.String(), "-laps")...)
+	b.viewers, err = startChild(ctx, loadCore, append(swarmArguments(relayAddress(plain), plain, attackViewers, 0), "-ramp", attackRamp.String(), "-laps")...)
 	if err != nil {
 		return nil, err
 	}

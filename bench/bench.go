@@ -123,7 +123,8 @@ func (b benchmark) measure(ctx context.Context, binary string) ([]figure, error)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("%s: %.0f s, others on the machine used %.2f cores\n", b.name, after.at.Sub(before.at).Seconds(), after.others(before))
+	fmt.Printf("%s: %.0f s, others on the machine used %.2f cores, its host took %.2f\n",
+		b.name, after.at.Sub(before.at).Seconds(), after.others(before), after.lost(before))
 	return figures, nil
 }
 

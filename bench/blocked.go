@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,11 +31,19 @@ func blocked(ctx context.Context, s *session) ([]figure, error) {
 		return nil, err
 	}
 	bare, err := p.holdBare(ctx)
+	cost := slices.IndexFunc(figures, func(f figure) bool { return strings.HasPrefix(f.name, wokenCost) })
 	return append(figures, equal, figure{
-		name: fmt.Sprintf("the same by a bare loop, %d held", blockedViewers), ours: bare, unit: "µs", goal: noGoal,
-		note: "what this machine asks of any Go server",
+		name: fmt.Sprintf("the same against a bare loop, %d held", blockedViewers), ours: figures[cost].ours, nginx: bare, unit: "µs", goal: bareRatio,
+		note: "in nginx's column a loop that knows no HTTP: what this machine asks of any Go server",
 	}), err
 }
+
+// wokenCost names the figure that is compared with the bare loop.
+const wokenCost = "CPU a woken viewer"
+
+// bareRatio is the goal against the bare loop: 16 µs where that loop was
+// measured at 12 to 14 when the goal was set.
+const bareRatio = 16.0 / 13
 
 // heldList is the list that is waited for.
 const heldList = "/theatre/main/live.m3u8"
@@ -146,7 +156,7 @@ func (h *holding) figures(left figure) []figure {
 	return []figure{
 		{name: name("resident memory a viewer"), ours: h.memory, unit: "kB", goal: 8},
 		{
-			name: name("CPU a woken viewer"), ours: h.cost, unit: "µs", goal: 16,
+			name: name(wokenCost), ours: h.cost, unit: "µs", goal: 16,
 			note: fmt.Sprintf("request, hold and answer; wake and answer alone %s; %s", number(h.wake.median()), load),
 		},
 		{

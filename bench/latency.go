@@ -26,7 +26,7 @@ func latency(ctx context.Context, s *session) ([]figure, error) {
 	}
 	const ramp = 5 * time.Second
 	const lasting = latencyParts/5*time.Second + 30*time.Second // more than is needed: it is killed
-	viewers, err := startChild(ctx, loadCore, append(swarmArguments(plain, 500, lasting), "-ramp", ramp.String())...)
+	viewers, err := startChild(ctx, loadCore, append(swarmArguments(relayAddress(plain), plain, 500, lasting), "-ramp", ramp.String())...)
 	if err != nil {
 		return nil, err
 	}

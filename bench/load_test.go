@@ -49,7 +49,7 @@ func TestParseProcess(t *testing.T) {
 	if v, err := parseMetric("# HELP go_goroutines x\ngo_goroutines 55\n", "go_goroutines"); err != nil || v != 55 {
 		t.Errorf("got %v, %v", v, err)
 	}
-	if d, err := parseStat("cpu  1 2 3 400 50 6 7 8 0 0\ncpu0 1\n"); err != nil || d != 190*time.Millisecond {
+	if d, stolen, err := parseStat("cpu  1 2 3 400 50 6 7 8 0 0\ncpu0 1\n"); err != nil || d != 190*time.Millisecond || stolen != 80*time.Millisecond {
 		t.Errorf("got %v, %v", d, err)
 	}
 	if d, err := cpuTime(os.Getpid()); err != nil || d <= 0 {
@@ -85,7 +85,7 @@ func TestNginx(t *testing.T) {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		t.Skip("no nginx here: make bench installs it")
 	}
-	n, err := newNginx(t.TempDir())
+	n, err := newNginx(t.TempDir(), nginxConfig)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ func machine() string {
 type usage struct {
 	at           time.Time
 	machine, own time.Duration // own: this process's and its ended children's
+	stolen       time.Duration // by the host, from cores that had work
 }
 
 func usageNow() (u usage, err error) {
@@ -36,7 +37,7 @@ func usageNow() (u usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	if u.machine, err = parseStat(string(text)); err != nil {
+	if u.machine, u.stolen, err = parseStat(string(text)); err != nil {
 		return u, err
 	}
 	u.at, u.own = time.Now(), ownCPU()
@@ -52,26 +53,31 @@ func (u usage) others(since usage) float64 {
 	return max(0, float64((u.machine-since.machine)-(u.own-since.own))/float64(u.at.Sub(since.at)))
 }
 
+// lost is how much the host withheld between two moments, in cores.
+func (u usage) lost(since usage) float64 {
+	return float64(u.stolen-since.stolen) / float64(u.at.Sub(since.at))
+}
+
 // clockTick is the kernel's unit in /proc/stat.
 const clockTick = 10 * time.Millisecond
 
-// parseStat reads how long all cores together were at work: the first line,
-// without idle and waiting for disks.
-func parseStat(text string) (time.Duration, error) {
+// parseStat reads how long all cores together were at work, and how long they
+// would have been but for the host: the first line, without idle and waiting for
+// disks.
+func parseStat(text string) (busy, stolen time.Duration, err error) {
 	line, _, _ := strings.Cut(text, "\n")
 	fields := strings.Fields(line)
-	if len(fields) < 8 || fields[0] != "cpu" {
-		return 0, errors.New("read /proc/stat: no line of all cores")
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, 0, errors.New("read /proc/stat: no line of all cores")
 	}
-	var ticks int64
-	for i, field := range fields[1:8] { // user nice system idle iowait irq softirq
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read /proc/stat: %w", err)
+	var ticks [8]int64 // user nice system idle iowait irq softirq steal
+	for i := range ticks {
+		if ticks[i], err = strconv.ParseInt(fields[1+i], 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("read /proc/stat: %w", err)
 		}
-		if i != 3 && i != 4 {
-			ticks += n
+		if i != 3 && i != 4 && i != 7 {
+			busy += time.Duration(ticks[i]) * clockTick
 		}
 	}
-	return time.Duration(ticks) * clockTick, nil
+	return busy, time.Duration(ticks[7]) * clockTick, nil
 }

@@ -31,8 +31,8 @@ type nginx struct {
 	worker int // its process id
 }
 
-// newNginx makes its folder below dir.
-func newNginx(dir string) (*nginx, error) {
+// newNginx makes its folder below dir, with its settings.
+func newNginx(dir string, config []byte) (*nginx, error) {
 	n := &nginx{dir: filepath.Join(dir, "nginx")}
 	// Its worker runs as a user of its own, and reads these.
 	for _, folder := range []string{dir, n.dir, filepath.Join(n.dir, "root")} {
@@ -40,7 +40,7 @@ func newNginx(dir string) (*nginx, error) {
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(n.dir, "nginx.conf"), nginxConfig, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(n.dir, "nginx.conf"), config, 0o644); err != nil {
 		return nil, err
 	}
 	_, err := newCredentials(n.dir)
@@ -48,8 +48,8 @@ func newNginx(dir string) (*nginx, error) {
 }
 
 // startNginx starts it, and waits for its worker.
-func startNginx(ctx context.Context, dir string) (*nginx, error) {
-	n, err := newNginx(dir)
+func startNginx(ctx context.Context, dir string, config []byte) (*nginx, error) {
+	n, err := newNginx(dir, config)
 	if err != nil {
 		return nil, err
 	}

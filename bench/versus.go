@@ -86,7 +86,7 @@ func versusNginx(ctx context.Context, s *session) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := startNginx(ctx, p.dir)
+	n, err := startNginx(ctx, p.dir, nginxConfig)
 	if err != nil {
 		return nil, err
 	}
