@@ -14,9 +14,6 @@ type SteeringConfig struct {
 	// pathway alone: the playlists go out as the origin wrote them. Nil means
 	// none.
 	Orders func() [][]Pathway
-	// Changed returns a channel that is closed when Orders would return
-	// something else.
-	Changed func() <-chan struct{}
 	// Priority returns the pathways for a viewer that knows those of these ids
 	// and is on one of them, "" when that is not known; the best first, at least
 	// two where there are.
@@ -32,11 +29,10 @@ type SteeringConfig struct {
 type Steering struct {
 	SteeringConfig
 
-	mu      sync.Mutex
-	drawn   time.Time       // when orders were
-	changed <-chan struct{} // closed: they are not those of now
-	orders  [][]Pathway
-	lists   map[string]*steeredList // by stream, in these orders; at most one for each stream of the store
+	mu     sync.Mutex
+	drawn  time.Time // when orders were
+	orders [][]Pathway
+	lists  map[string]*steeredList // by stream, in these orders; at most one for each stream of the store
 }
 
 // steeredList is a multivariant playlist in the orders of now.
@@ -50,8 +46,10 @@ type steeredList struct {
 // NewSteering returns what tells viewers of other relays.
 func NewSteering(c SteeringConfig) *Steering { return &Steering{SteeringConfig: c} }
 
-// ordersAge is how long orders are kept although others would be drawn: under
-// a crowd the loads of a pool change many times a second.
+// ordersAge is how long orders are kept. What they follow from changes all the
+// time: members, their loads and those that this node brings about, the verdicts
+// of probers. A second of it harms nobody, and under a crowd each order is made
+// for many.
 const ordersAge = time.Second
 
 // steered returns the multivariant playlist of a stream as the next viewer gets
@@ -85,20 +83,12 @@ func (s *Steering) steered(stream string, plain *rendering, prefix string) *rend
 	return l.made[i]
 }
 
-// refresh draws orders anew when the pool has changed, at most once a second.
+// refresh draws orders anew when they are a second old.
 func (s *Steering) refresh() {
-	if !s.drawn.IsZero() {
-		select {
-		case <-s.changed:
-		default:
-			return
-		}
-		if time.Since(s.drawn) < ordersAge {
-			return
-		}
+	if !s.drawn.IsZero() && time.Since(s.drawn) < ordersAge {
+		return
 	}
 	s.drawn = time.Now()
-	s.changed = s.Changed() // before the look: a change between the two is not missed
 	s.orders = s.orders[:0]
 	s.lists = map[string]*steeredList{}
 	for _, order := range s.Orders() {

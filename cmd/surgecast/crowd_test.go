@@ -27,7 +27,6 @@ type crowd struct {
 	rng      *rand.Rand
 	steers   bool
 	members  []cluster.Member // the relays, as gossip tells of them
-	changed  chan struct{}
 	relays   []*crowdRelay
 	dns      *cluster.DNS
 	resolver []*crowdResolver
@@ -98,7 +97,7 @@ func TestCrowdOfThreeResolvers(t *testing.T) {
 }
 
 func newCrowd(t *testing.T, steers bool) *crowd {
-	c := &crowd{t: t, steers: steers, rng: rand.New(rand.NewPCG(2012, 90)), changed: make(chan struct{})}
+	c := &crowd{t: t, steers: steers, rng: rand.New(rand.NewPCG(2012, 90))}
 	for _, share := range []float64{0.4, 0.3, 0.2, 0} {
 		c.resolver = append(c.resolver, &crowdResolver{share: share})
 	}
@@ -136,7 +135,7 @@ func (c *crowd) newRelay(i int) *crowdRelay {
 	r.handler = relay.NewServer(relay.ServerConfig{
 		Store: store, Load: relay.NewLoad(), Logger: slog.New(slog.DiscardHandler),
 		Steering: relay.NewSteering(relay.SteeringConfig{
-			Orders: s.orders, Priority: s.priority, Changed: func() <-chan struct{} { return c.changed },
+			Orders: s.orders, Priority: s.priority,
 		}),
 	})
 	return r
@@ -229,19 +228,13 @@ func (c *crowd) steer() {
 
 // second lets the viewers be served, and the relays tell their loads.
 func (c *crowd) second() {
-	told := false
 	for i, r := range c.relays {
 		r.load.Add(int64(float64(r.viewers)*crowdRate/8), time.Duration(r.viewers)*time.Second)
 		percent := loadPercent(r.load.Snapshot().BitsPerSecond, crowdCapacity)
 		if change := percent - c.members[i].State.Load; change <= -loadStep || change >= loadStep {
 			c.members = slices.Clone(c.members) // shared with readers
 			c.members[i].State.Load = percent
-			told = true
 		}
-	}
-	if told {
-		close(c.changed)
-		c.changed = make(chan struct{})
 	}
 }
 

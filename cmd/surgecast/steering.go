@@ -44,7 +44,7 @@ type steering struct {
 // newSteering returns what a listener tells its viewers of the pool.
 func (n *node) newSteering(secure bool) *relay.Steering {
 	s := &steering{node: n, view: n.sound, secure: secure, rng: rand.New(shared{})}
-	c := relay.SteeringConfig{Changed: n.cluster.Changed, Priority: s.priority}
+	c := relay.SteeringConfig{Priority: s.priority}
 	if n.role == cluster.RoleRelay {
 		c.Orders = s.orders
 	}

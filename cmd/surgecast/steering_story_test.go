@@ -103,6 +103,59 @@ func TestStoryOfSteering(t *testing.T) {
 	})
 }
 
+// A relay that hangs is not gone: its gossip lives, and only the probers of the
+// pool find it out. Nobody is told of it any more from then on.
+func TestSteeringFollowsVerdicts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const hangs = "e-0a00000d"
+		s := newStory(t)
+		nodes, stop := context.WithCancel(t.Context())
+		s.startOrigin(nodes)
+		var hanging *pen
+		for i := range 3 {
+			s.startRelayWith(nodes, i, func(r *relayNode) {
+				hanging = newPen(r.public) // the last one's
+				r.public = hanging
+			})
+		}
+		feed, stopFeed := context.WithCancel(t.Context())
+		s.publish(feed, &origintest.Source{FPS: 25, GOP: 25})
+		time.Sleep(20 * time.Second)
+		v := newSteeredViewer(s)
+		m := v.multivariant(0)
+		if !slices.Contains(m.pathways(), hangs) {
+			t.Fatalf("at first relay 0 lists %v", m.pathways())
+		}
+
+		hanging.hang()
+		began := time.Now()
+		teller := s.relays[0].cluster
+		for teller.Verdicts().Healthy(s.relays[2].cluster.Name()) {
+			v.multivariant(0) // as in a crowd
+			time.Sleep(10 * time.Millisecond)
+		}
+		withdrawn, changed := time.Now(), teller.Changed()
+		t.Logf("withdrawn after %v", withdrawn.Sub(began))
+		if got := v.manifest(0, m.steering["SERVER-URI"], hangs).Priority; slices.Contains(got, hangs) {
+			t.Errorf("a viewer of a withdrawn relay is told %v", got)
+		}
+		v.until(func() bool { return !slices.Contains(v.multivariant(0).pathways(), hangs) })
+		if took := time.Since(withdrawn); took > time.Second+gossipPeriod {
+			t.Errorf("new viewers are told of it for %v, want at most a second", took)
+		}
+		select {
+		case <-changed:
+			t.Error("the members changed too: this proves nothing")
+		default:
+		}
+		v.client.CloseIdleConnections()
+		stopFeed()
+		stop()
+		s.end()
+	})
+}
+
 // steeredViewer asks relays of a story for what steers it.
 type steeredViewer struct {
 	s      *story
