@@ -84,6 +84,7 @@ type Node struct {
 	log       *slog.Logger
 	dirty     chan struct{} // one element: our state has to be published
 	verdicts  *Verdicts
+	lost      *Lost
 	queue     *memberlist.TransmitLimitedQueue // of verdicts
 	list      atomic.Pointer[memberlist.Memberlist]
 	retry     chan struct{} // one element: what kept us from joining may be gone
@@ -146,6 +147,7 @@ func New(cfg Config) (*Node, error) {
 		seeds:     seeds,
 		keys:      keys,
 		view:      newView(),
+		lost:      newLost(),
 		dirty:     make(chan struct{}, 1),
 		retry:     make(chan struct{}, 1),
 	}
@@ -183,6 +185,9 @@ func (n *Node) Changed() <-chan struct{} { return n.view.changed() }
 
 // Verdicts is what the probers of the pool say of its relays.
 func (n *Node) Verdicts() *Verdicts { return n.verdicts }
+
+// Lost are the relays that the gossip has lost, without a word of theirs.
+func (n *Node) Lost() *Lost { return n.lost }
 
 // Isolated says that we know of other nodes but see none of them.
 func (n *Node) Isolated() bool {

@@ -72,6 +72,7 @@ func (d *delegate) update(n *memberlist.Node, joined bool) {
 		return
 	}
 	d.node.view.put(m)
+	d.node.lost.found(m)
 	if joined {
 		d.node.log.Info("member joined", "member", m.Name, "address", m.Address, "role", m.State.Role)
 	}
@@ -83,9 +84,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	d.note(n, false)
-	if m, ok := d.node.view.remove(n.Name); ok {
-		d.node.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
-	}
+	d.node.lose(n.Name)
 }
 
 // NotifyConflict hears that two addresses use one name.

@@ -31,6 +31,12 @@ type DNSConfig struct {
 	// asked some 20 times a second for each relay, from any goroutine, and must be
 	// quick. Nil: all are.
 	Healthy func(Member) bool
+	// Lost are relays that the gossip has lost. They are named as they were known
+	// last while Reached says that our own probes reach them, and all of them
+	// while those reach no relay at all: then it is we who are cut off. Both are
+	// asked as often as View; nil: whom the gossip has lost is not named.
+	Lost    func() []Member
+	Reached func(name string) bool
 	// OriginMayServe lets the origin's address be the answer before any relay
 	// was ever ready.
 	OriginMayServe bool
@@ -80,6 +86,9 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 	if cfg.View == nil {
 		return nil, errors.New("dns: no view of the members")
 	}
+	if (cfg.Lost == nil) != (cfg.Reached == nil) {
+		return nil, errors.New("dns: relays that the gossip has lost need one who tells whether they are reached")
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -128,6 +137,9 @@ func (d *DNS) Addr() net.Addr {
 // Panicking says that all relays are named that do not drain, since less than
 // half of their capacity is healthy.
 func (d *DNS) Panicking() bool { return d.roster.panicking() }
+
+// Remembered is how many relays are named that the gossip has lost.
+func (d *DNS) Remembered() int { return d.roster.remembered() }
 
 // Run answers until ctx ends.
 func (d *DNS) Run(ctx context.Context) error {

@@ -43,6 +43,7 @@ type roster struct {
 	v4, v6   listing
 	ttl      time.Duration // now
 	panic    bool
+	lost     int // relays that are remembered, and named as if they were there
 }
 
 func newRoster(cfg DNSConfig) *roster {
@@ -104,7 +105,9 @@ func (r *roster) refresh() {
 	}
 	r.checked = now
 	members := r.cfg.View()
-	c := r.choose(members)
+	lost := r.lostOf(members)
+	r.setLost(len(lost))
+	c := r.choose(members, lost)
 	r.setPanic(c.panic)
 	r.starts.note(c.fit, now)
 	r.standing = make(map[netip.Addr]bool)
@@ -112,7 +115,7 @@ func (r *roster) refresh() {
 		r.standing[m.PublicAddr()] = true
 	}
 	r.ttl = r.cfg.TTL
-	if r.missing(c.fit, now) {
+	if r.missing(c.fit, now) || len(lost) > 0 {
 		r.ttl = max(r.cfg.TTL/2, time.Second)
 	}
 	named := c.named
@@ -138,19 +141,22 @@ type choice struct {
 }
 
 // choose decides whom to name: the healthy ones that take viewers; all that
-// don't go when too few are healthy, or when the healthy ones are full.
-func (r *roster) choose(members []Member) choice {
+// don't go when too few are healthy, or when the healthy ones are full. Those
+// who are lost and named all the same count as healthy.
+func (r *roster) choose(members, lost []Member) choice {
 	var c choice
 	var present, open []Member
 	for _, m := range members {
-		if m.State.Role != RoleRelay || m.State.Status != StatusServing && m.State.Status != StatusFull {
+		if !m.hasViewers() {
 			continue
 		}
 		present = append(present, m)
-		if r.cfg.Healthy != nil && !r.cfg.Healthy(m) {
-			continue
+		if r.cfg.Healthy == nil || r.cfg.Healthy(m) {
+			c.fit = append(c.fit, m)
 		}
-		c.fit = append(c.fit, m)
+	}
+	present, c.fit = append(present, lost...), append(c.fit, lost...)
+	for _, m := range c.fit {
 		if m.State.Status == StatusServing {
 			open = append(open, m)
 		}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,12 +61,18 @@ func (n *Node) live(ctx context.Context) (contested bool, err error) {
 	defer end()
 	var tasks sync.WaitGroup
 	tasks.Go(func() { n.keepJoined(life, list, d) })
-	tasks.Go(func() { n.publishChanges(life, list) })
+	published := make(chan struct{})
+	tasks.Go(func() {
+		defer close(published)
+		n.publishChanges(life, list)
+	})
 	if n.Renames() > 0 {
 		tasks.Go(func() { n.forget(life, d) })
 	}
 	select {
 	case <-ctx.Done():
+		<-published // within publishTimeout
+		n.sayLeft(list)
 		if err := list.Leave(leaveTimeout); err != nil {
 			n.log.Warn("left without an answer from the pool", "err", err)
 		}
@@ -84,6 +91,23 @@ func (n *Node) live(ctx context.Context) (contested bool, err error) {
 	return contested, err
 }
 
+// sayLeft tells that a relay goes which has not drained. Who hears only
+// memberlist's Leave can't tell it from a death, and would remember the relay.
+func (n *Node) sayLeft(list *memberlist.Memberlist) {
+	n.mu.Lock()
+	said := n.selfLocked().hasViewers()
+	if said {
+		n.state.Status = StatusLeft
+	}
+	n.mu.Unlock()
+	if !said {
+		return
+	}
+	if err := list.UpdateNode(publishTimeout); err != nil {
+		n.log.Debug("not all have heard that this node leaves", "err", err)
+	}
+}
+
 // forget takes those out of the view who went while we changed our name.
 func (n *Node) forget(ctx context.Context, d *delegate) {
 	if !sleep(ctx, forgetAfter) {
@@ -92,8 +116,22 @@ func (n *Node) forget(ctx context.Context, d *delegate) {
 	there := d.known()
 	for _, m := range n.view.list() {
 		if !m.Self && !there[m.Name].IsValid() {
-			n.view.remove(m.Name)
-			n.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
+			n.lose(m.Name)
 		}
+	}
+}
+
+// lose takes a member out of the view that the gossip has no more. A relay that
+// was fit, and did not say that it leaves, is remembered, unless another life
+// is there in its place.
+func (n *Node) lose(name string) {
+	fit := n.verdicts.Healthy(name)
+	m, ok := n.view.remove(name)
+	if !ok {
+		return
+	}
+	n.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
+	if fit && !slices.ContainsFunc(n.view.list(), m.isAt) {
+		n.lost.add(m)
 	}
 }

@@ -30,6 +30,8 @@ type ProberConfig struct {
 	Members  func() []Member
 	Changed  func() <-chan struct{} // closed at the next change of Members
 	Verdicts *Verdicts
+	// Lost are probed on by those who probe all; nil: none are.
+	Lost *Lost
 	// Ask asks a member how it is, over its public address. It must end with
 	// its context.
 	Ask func(ctx context.Context, m Member) (ProbeAnswer, error)
@@ -84,6 +86,14 @@ func (p *Prober) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// Reaches says whether a relay answers our own probes, with fresh media.
+func (p *Prober) Reaches(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.targets[name]
+	return t != nil && t.up
+}
+
 // ProbeSnapshot is a prober at one moment.
 type ProbeSnapshot struct {
 	Up, Down int               // relays that it asks, by its opinion
@@ -128,7 +138,17 @@ func (p *Prober) due() []Member {
 			due = append(due, m)
 		}
 	}
+	if self.overlooksAll() {
+		due = append(due, p.lost()...)
+	}
 	return due
+}
+
+func (p *Prober) lost() []Member {
+	if p.cfg.Lost == nil {
+		return nil
+	}
+	return p.cfg.Lost.Members()
 }
 
 // welcome asks newcomers as soon as they appear: they wait for it to be listed.
@@ -313,7 +333,11 @@ func (p *Prober) untold() []Verdict {
 			opinion, failure = OpinionNone, ""
 			delete(p.targets, name)
 		}
-		if opinion == t.told || opinion == OpinionNone && t.told == "" || !members[name] {
+		if !members[name] {
+			t.told = "" // the pool has forgotten it
+			continue
+		}
+		if opinion == t.told || opinion == OpinionNone && t.told == "" {
 			continue
 		}
 		t.told = opinion
@@ -338,6 +362,9 @@ func (p *Prober) ask(ctx context.Context, m Member) (Positions, Failure) {
 		return nil, failureOf(err)
 	case answer.Name != m.Name: // another life, or another node, at that address
 		return nil, FailureWrong
+	}
+	if p.cfg.Lost != nil {
+		p.cfg.Lost.answered(m.Name, answer.Status)
 	}
 	return answer.Streams, ""
 }

@@ -28,15 +28,17 @@ type Positions map[string]Position
 type ProbeAnswer struct {
 	Name    string // of the relay, as in gossip
 	Streams Positions
+	Status  Status // ""; older releases do not tell
 }
 
 // An answer is a JSON object:
 //
-//	{"v":1,"n":"<name>","s":{"theatre":{"e":1767225600000,"p":225}}}
+//	{"v":1,"n":"<name>","s":{"theatre":{"e":1767225600000,"p":225}},"t":"serving"}
 type answerMessage struct {
 	V       int                        `json:"v"`
 	Name    string                     `json:"n"`
 	Streams map[string]positionMessage `json:"s"`
+	Status  string                     `json:"t,omitempty"`
 }
 
 type positionMessage struct {
@@ -46,7 +48,7 @@ type positionMessage struct {
 
 // Encode writes the answer.
 func (a ProbeAnswer) Encode() []byte {
-	m := answerMessage{V: messageVersion, Name: a.Name, Streams: make(map[string]positionMessage, len(a.Streams))}
+	m := answerMessage{V: messageVersion, Name: a.Name, Status: string(a.Status), Streams: make(map[string]positionMessage, len(a.Streams))}
 	for name, p := range a.Streams {
 		m.Streams[name] = positionMessage{p.End.UnixMilli(), p.Step.Milliseconds()}
 	}
@@ -76,7 +78,7 @@ func DecodeProbeAnswer(b []byte) (ProbeAnswer, error) {
 	case !memberName(m.Name):
 		return ProbeAnswer{}, fmt.Errorf("decode answer: it bears no name")
 	}
-	a := ProbeAnswer{Name: m.Name, Streams: make(Positions, min(len(m.Streams), maxStreams))}
+	a := ProbeAnswer{Name: m.Name, Status: Status(word(m.Status)), Streams: make(Positions, min(len(m.Streams), maxStreams))}
 	for name, p := range m.Streams {
 		if len(a.Streams) == maxStreams {
 			break

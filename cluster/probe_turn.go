@@ -15,7 +15,10 @@ func (m Member) overlooksAll() bool {
 func (m Member) probes() bool { return m.overlooksAll() || m.takesTurns() }
 
 // takesTurns tells whether a member is a relay that probes some of the others.
-func (m Member) takesTurns() bool { return m.State.Role == RoleRelay && m.listable() }
+func (m Member) takesTurns() bool { return m.hasViewers() }
+
+// hasViewers tells whether a member is a relay that viewers are, or may be, at.
+func (m Member) hasViewers() bool { return m.State.Role == RoleRelay && m.listable() }
 
 func (m Member) listable() bool {
 	return m.State.Status == StatusServing || m.State.Status == StatusFull

@@ -71,13 +71,13 @@ func TestKnowledgeFits(t *testing.T) {
 }
 
 func TestProbeAnswerIsGolden(t *testing.T) {
-	a := ProbeAnswer{Name: "r1", Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Step: 225 * time.Millisecond}}}
+	a := ProbeAnswer{Name: "r1", Status: StatusServing, Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Step: 225 * time.Millisecond}}}
 	b := a.Encode()
-	if want := `{"v":1,"n":"r1","s":{"theatre":{"e":1767225600123,"p":225}}}`; string(b) != want {
+	if want := `{"v":1,"n":"r1","s":{"theatre":{"e":1767225600123,"p":225}},"t":"serving"}`; string(b) != want {
 		t.Errorf("encoded %s\nwant    %s", b, want)
 	}
 	got, err := DecodeProbeAnswer(b)
-	if err != nil || got.Name != a.Name || got.Streams["theatre"] != a.Streams["theatre"] {
+	if err != nil || got.Name != a.Name || got.Status != a.Status || got.Streams["theatre"] != a.Streams["theatre"] {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
 	for _, in := range []string{"", "null", "{}", "<html>", `{"v":1}`, `{"v":1,"n":"a b"}`, `{"v":1,"n":"r1","s":[]}`, `{"v":1,"n":"r1","x":"` + strings.Repeat("y", maxAnswerBytes) + `"}`} {
@@ -143,7 +143,7 @@ func FuzzDecodeVerdict(f *testing.F) {
 }
 
 func FuzzDecodeProbeAnswer(f *testing.F) {
-	f.Add(ProbeAnswer{Name: "r1", Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Step: 225 * time.Millisecond}}}.Encode())
+	f.Add(ProbeAnswer{Name: "r1", Status: StatusFull, Streams: Positions{"theatre": {End: time.UnixMilli(1767225600123), Step: 225 * time.Millisecond}}}.Encode())
 	f.Add([]byte(`{"v":2,"n":"r1","s":{"":{"e":-9223372036854775808,"p":9223372036854775807}},"new":null}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		a, err := DecodeProbeAnswer(in)

@@ -90,6 +90,8 @@ func (n *node) newDNS(c DNSConfig, viewers ServeViewers) (*cluster.DNS, error) {
 		NS:             c.servers(),
 		View:           n.cluster.Members,
 		Healthy:        n.healthy,
+		Lost:           n.cluster.Lost().Members,
+		Reached:        n.prober.Reaches,
 		OriginMayServe: viewers != ServeNever,
 		RateLimit:      int(c.RateLimit),
 		ID:             n.cluster.Name(),
@@ -129,7 +131,9 @@ func (s *nameserverNode) Run(ctx context.Context) error {
 // dnsMetrics are those of a node that answers DNS.
 func dnsMetrics(dns *cluster.DNS) []prometheus.Collector {
 	return []prometheus.Collector{
-		gauge("surgecast_dns_panic", "Is less than half of the capacity healthy, so that all relays are named that do not drain?",
+		gauge("surgecast_dns_panic", "Is less than half of the capacity healthy, so that all relays are named that do not drain? Relays count that the gossip has, or that it lost and this node still reaches.",
 			func() float64 { return bit(dns.Panicking()) }),
+		gauge("surgecast_dns_lost_relays", "How many relays does it name as they were known last, since the gossip has lost them and its own probes reach them?",
+			func() float64 { return float64(dns.Remembered()) }),
 	}
 }

@@ -25,6 +25,7 @@ func (n *node) newProber() *cluster.Prober {
 		Members:  n.cluster.Members,
 		Changed:  n.cluster.Changed,
 		Verdicts: n.cluster.Verdicts(),
+		Lost:     n.cluster.Lost(),
 		Ask: func(ctx context.Context, m cluster.Member) (cluster.ProbeAnswer, error) {
 			return n.probe(ctx, client, m)
 		},
@@ -60,7 +61,7 @@ func (n *node) probe(ctx context.Context, client *http.Client, m cluster.Member)
 // relay whose store hangs does not answer.
 func (n *node) serveProbe(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(cluster.ProbeAnswer{Name: n.cluster.Name(), Streams: positions(n.store)}.Encode())
+	_, _ = w.Write(cluster.ProbeAnswer{Name: n.cluster.Name(), Status: n.status(), Streams: positions(n.store)}.Encode())
 }
 
 // positions tells how far a store has each stream: as far as its rendition that
