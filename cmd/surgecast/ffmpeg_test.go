@@ -96,13 +96,13 @@ func probe(t *testing.T, url string) {
 // backlog is what a player finds in the window: it begins three segments back.
 const backlog = 6 * time.Second
 
-// elsewhere are what ffmpeg says when it opens another pathway, as an error, and
+// moved is what ffmpeg says when it opens another pathway, as an error, and
 // then a warning: it makes a new connection.
-var elsewhere = []string{"Cannot reuse HTTP connection for different host", "keepalive request failed for"}
+var moved = []string{"Cannot reuse HTTP connection for different host", "keepalive request failed for"}
 
 // goesElsewhere tells whether a line of ffmpeg's says so.
 func goesElsewhere(line string) bool {
-	return slices.ContainsFunc(elsewhere, func(text string) bool { return strings.Contains(line, text) })
+	return slices.ContainsFunc(moved, func(text string) bool { return strings.Contains(line, text) })
 }
 
 // read decodes the backlog and then a while of the stream as it comes; any
