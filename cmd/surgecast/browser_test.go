@@ -174,7 +174,7 @@ type browserView struct {
 	ctx context.Context
 }
 
-func openBrowser(t *testing.T) *browserView {
+func openBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) *browserView {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
@@ -184,7 +184,7 @@ func openBrowser(t *testing.T) *browserView {
 	for _, name := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(options...))
+	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(append(options, more...)...))
 	t.Cleanup(cancel)
 	view := &browserView{t: t, ctx: ctx}
 	view.do(chromedp.EmulateViewport(1280, 800))
@@ -206,7 +206,7 @@ func (v *browserView) click(selector string) {
 
 // what every expression below may use
 const browserNames = `(() => {
-	const {state, stalls} = document.documentElement.dataset;
+	const {state, stalls, wakes} = document.documentElement.dataset;
 	const latency = Number(document.documentElement.dataset.latency ?? 0);
 	const video = document.querySelector('video');
 	const text = document.getElementById('headline').textContent;
@@ -220,7 +220,13 @@ const browserNames = `(() => {
 
 func (v *browserView) eval(expression string) string {
 	v.t.Helper()
-	got, err := chromedp.Run(v.ctx, chromedp.Evaluate[string](fmt.Sprintf(browserNames, expression)))
+	return v.evalAnywhere(fmt.Sprintf(browserNames, expression))
+}
+
+// evalAnywhere needs no page of ours.
+func (v *browserView) evalAnywhere(expression string) string {
+	v.t.Helper()
+	got, err := chromedp.Run(v.ctx, chromedp.Evaluate[string](expression))
 	if err != nil {
 		v.t.Fatalf("%s: %v", expression, err)
 	}

@@ -44,9 +44,10 @@ type handler struct {
 // newHandler panics when the embedded files do not fit together: a build that no test has seen.
 func newHandler(from fs.FS) *handler {
 	h := &handler{assets: map[string]*file{}, plain: map[string]*file{}}
-	urls := struct{ Icon, Style, Library, Session, Page, Licences string }{
+	urls := struct{ Icon, Style, Library, Rest, Session, Page, Licences string }{
 		Icon:     h.add("icon.svg", read(from, "web/icon.svg")),
 		Style:    h.add("player.css", read(from, "web/player.css")),
+		Rest:     h.add("rest.js", read(from, "web/rest.js")),
 		Session:  h.add("session.js", read(from, "web/session.js")),
 		Page:     h.add("page.js", read(from, "web/page.js")),
 		Licences: h.add("licences.txt", licences(from)),

@@ -191,7 +191,7 @@ func TestPageHasRelativeURLsOnly(t *testing.T) {
 			t.Errorf("the page names %q", url)
 		}
 	}
-	for _, name := range []string{"page", "session", "player", "icon", "hls", "licences"} {
+	for _, name := range []string{"page", "session", "rest", "player", "icon", "hls", "licences"} {
 		if w := get(t, h, "GET", asset(t, h, name)); w.Code != 200 || w.Header().Get("Cache-Control") == "no-store" {
 			t.Errorf("%s: the page's own URL got %d, %s", name, w.Code, w.Header().Get("Cache-Control"))
 		}

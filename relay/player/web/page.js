@@ -1,7 +1,7 @@
 'use strict';
 
 // The page around the session: what a viewer sees, hears and presses. All that the page knows stands in
-// <html data-state data-latency data-stalls>, where tests and embedding scripts read it too.
+// <html data-state data-latency data-stalls>, where tests, and scripts of the same site, read it too.
 (() => {
   const $ = (id) => document.getElementById(id);
   const root = document.documentElement;
@@ -71,6 +71,7 @@
     }
     root.dataset.state = state;
     root.dataset.stalls = session?.stalls ?? 0;
+    root.dataset.wakes = session?.rest?.wakes ?? 0;
     root.dataset.paused = Boolean(session?.paused);
     if (session?.flowing) $('still').hidden = true;
     renderControls(state);

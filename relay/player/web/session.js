@@ -147,11 +147,16 @@ class LibrarySession extends Session {
     this.clock = new ServerClock();
     this.beforeSwap = () => {};
     this.silent = false; // the stream has no sound
+    this.rest = new RestWatch();
+    this.lookedAt = performance.now();
+    setInterval(() => this.#look(), LOOK_MS);
   }
 
   open() {
     this.next?.destroy();
-    const hls = (this.next = new Hls(hlsConfig()));
+    const requests = new Requests();
+    const hls = (this.next = new Hls(hlsConfig(requests)));
+    hls.requests = requests;
     hls.on(Hls.Events.MANIFEST_LOADED, (_, { levels }) => this.#learn(levels));
     hls.on(Hls.Events.LEVEL_LOADED, (_, data) => this.#loaded(hls, data));
     hls.on(Hls.Events.BUFFER_CODECS, (_, tracks) => (this.silent = isSilent(tracks)));
@@ -161,7 +166,7 @@ class LibrarySession extends Session {
 
   // The relay that the page came from may be the one that is lost.
   #learn(levels) {
-    const named = levels.map(({ url }) => new URL('../index.m3u8', new URL(url, location)).href);
+    const named = levels.map(({ url }) => sourceOf(url));
     const [own, ...before] = this.sources;
     const others = new Set([...named, ...before]);
     others.delete(new URL(own, location).href);
@@ -211,6 +216,28 @@ class LibrarySession extends Session {
       return hls.recoverMediaError();
     }
     this.failed(this.#cause(data));
+  }
+
+  // #look has the watch over a library at rest. First it is told to load on, on the pathway that it has chosen; if that
+  // does not help, the stream is opened anew at the same relay, beside what still plays.
+  #look() {
+    const now = performance.now();
+    const ms = now - this.lookedAt;
+    this.lookedAt = now;
+    const { current: hls, video } = this;
+    const running = hls && !this.next && !this.timer && !this.paused && !this.blocked;
+    const due = running && !video.paused && !video.seeking && !video.ended && isHeld(hls.latestLevelDetails);
+    const busy = due && hls.requests.busy(Boolean(hls.audioTracks[hls.audioTrack]?.url));
+    const what = this.rest.look(ms, { due, busy, aheadS: due ? aheadOf(video) : 0 });
+    if (!what) return;
+    console.warn(`at rest with ${aheadOf(video).toFixed(2)} s to play: ${what}`);
+    if (what === 'reopen') {
+      const serving = sourceOf(hls.latestLevelDetails.url);
+      if (this.sources.includes(serving)) this.from = serving;
+      return this.reopen();
+    }
+    hls.stopLoad();
+    hls.startLoad();
   }
 
   #cause({ type, details, response }) {
@@ -318,7 +345,7 @@ class ServerClock {
   }
 }
 
-function hlsConfig() {
+function hlsConfig(requests) {
   const policy = (firstByteMs, retries) => ({
     default: {
       maxTimeToFirstByteMs: firstByteMs,
@@ -329,6 +356,7 @@ function hlsConfig() {
   });
   return {
     lowLatencyMode: true,
+    xhrSetup: requests.setUp,
     liveSyncDuration: TARGET_LATENCY_S,
     liveMaxLatencyDuration: MAX_LATENCY_S,
     maxLiveSyncPlaybackRate: 1.5,
@@ -347,6 +375,16 @@ function aim(hls, details) {
   hls.targetLatency = details.holdBack || 3 * details.targetduration;
   hls.config.liveMaxLatencyDuration = hls.targetLatency + MAX_LATENCY_S;
   hls.config.playlistLoadPolicy.default.maxTimeToFirstByteMs = Math.max(FIRST_BYTE_MS, 1500 * details.targetduration + 500);
+}
+
+// isHeld: while this list is followed, a request for the next one is always held.
+function isHeld(details) {
+  return Boolean(details?.live && details.canBlockReload && details.partTarget);
+}
+
+// sourceOf is the multivariant playlist of the relay that this list is from.
+function sourceOf(list) {
+  return new URL('../index.m3u8', new URL(list, location)).href;
 }
 
 // edgeDate is the wall time of the newest picture in a list, in ms; 0 where the list does not say.
