@@ -49,7 +49,7 @@ func (r *fetcher) run(ctx context.Context) {
 	defer cancel()
 	pause := backoff{}
 	for ctx.Err() == nil {
-		if f := r.Follower; f.await(ctx, f.Parents, f.ParentsChanged) != nil {
+		if r.await(ctx, r.parents.order, r.ParentsChanged) != nil {
 			return
 		}
 		err := r.step(ctx)

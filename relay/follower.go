@@ -23,8 +23,9 @@ type FollowerConfig struct {
 	Precedence *Precedence
 
 	// Origins returns the base URLs (http://127.0.0.1:8080) of the origins, of
-	// which one speaks for the authority: none while the pool has no origin.
-	// The control channel always goes there. It must not block.
+	// which one speaks for the authority: none while the pool has no origin, or
+	// gossip sees none; those known last are then asked on. The control channel
+	// always goes there. It must not block.
 	Origins func() []string
 	// OriginsChanged returns a channel that is closed when Origins may return
 	// something else; nil: it never does.
@@ -70,6 +71,7 @@ type following struct {
 	renditions []string
 	revision   uint64        // of the multivariant playlist, as the catalogue has it
 	revised    chan struct{} // buffered: the catalogue has a new revision
+	parents    *parents      // to ask for that playlist
 	recording  *recordingLife
 }
 
@@ -87,14 +89,12 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer f.wait.Wait()
 	defer cancel()
 	pause := backoff{}
+	origins := newParents(f.Origins)
 	for try := 0; ctx.Err() == nil; try++ {
-		if f.await(ctx, f.Origins, f.OriginsChanged) != nil {
+		if f.await(ctx, origins.order, f.OriginsChanged) != nil {
 			break
 		}
-		base := pick(f.Origins(), try)
-		if base == "" {
-			continue // it left just now
-		}
+		base := pick(origins.order(), try)
 		began := time.Now()
 		err := f.control(ctx, base)
 		if ctx.Err() != nil {
@@ -231,7 +231,9 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 	one := f.streams[s.Name]
 	if one == nil {
 		var inner context.Context
-		one = &following{stream: f.Store.Create(s.Name, s.Constants), revised: make(chan struct{}, 1)}
+		one = &following{
+			stream: f.Store.Create(s.Name, s.Constants), revised: make(chan struct{}, 1), parents: newParents(f.Parents),
+		}
 		inner, one.cancel = context.WithCancel(ctx)
 		f.streams[s.Name] = one
 		f.Logger.Info("stream found", "stream", s.Name)
@@ -285,8 +287,8 @@ func (f *Follower) followIndex(ctx context.Context, one *following) {
 // fetchIndex gets the multivariant playlist from the parents in turn.
 func (f *Follower) fetchIndex(ctx context.Context, one *following) {
 	pause := backoff{}
-	for try := 0; f.await(ctx, f.Parents, f.ParentsChanged) == nil; try++ {
-		text, _, err := f.get(ctx, pick(f.Parents(), try)+"/"+one.stream.Name+"/index.m3u8", maxPlaylistBytes, answerPatience)
+	for try := 0; f.await(ctx, one.parents.order, f.ParentsChanged) == nil; try++ {
+		text, _, err := f.get(ctx, pick(one.parents.order(), try)+"/"+one.stream.Name+"/index.m3u8", maxPlaylistBytes, answerPatience)
 		if err == nil {
 			_, err = ParseMultivariant(text)
 		}

@@ -69,12 +69,16 @@ func (u *upstream) asked() map[string]int {
 }
 
 // follow starts a follower of u and returns its store.
-func follow(t *testing.T, u *upstream, key ed25519.PublicKey) (*Follower, *Store) {
+func follow(t *testing.T, u *upstream, key ed25519.PublicKey, change ...func(*FollowerConfig)) (*Follower, *Store) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	f := NewFollower(FollowerConfig{
+	c := FollowerConfig{
 		Store: NewStore(), Credential: NewCredential([]byte("secret")), Authority: key, Client: client, Logger: discard(),
 		Origins: func() []string { return []string{u.URL} },
-	})
+	}
+	for _, one := range change {
+		one(&c)
+	}
+	f := NewFollower(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- f.Run(ctx) }()
