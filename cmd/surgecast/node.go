@@ -278,7 +278,9 @@ func (n *node) setStatus(to cluster.Status, only ...cluster.Status) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	from := n.announced.Status
-	sealed := from == cluster.StatusDraining && to == cluster.StatusWarming && !n.orders.stays()
+	// Else the watch, which the same order wakes, could make a drain take the
+	// relay for one that was not listed, and end it at once.
+	sealed := from != cluster.StatusJoining && to == cluster.StatusWarming && !n.orders.stays()
 	if !from.MayBecome(to) || sealed || len(only) > 0 && !slices.Contains(only, from) {
 		return false
 	}
