@@ -9,6 +9,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // hashLength is the part of a file's SHA-256 that goes into its name, in hex digits: 48 bits among a handful of files.
@@ -27,7 +28,7 @@ type file struct {
 	contentType string
 	hash        string
 	plain       []byte
-	packed      []byte
+	packed      func() []byte // made when the first one asks, who waits for it
 }
 
 func newFile(name string, body []byte) *file {
@@ -36,7 +37,7 @@ func newFile(name string, body []byte) *file {
 		contentType: contentTypes[path.Ext(name)],
 		hash:        hex.EncodeToString(sum[:])[:hashLength],
 		plain:       body,
-		packed:      pack(body),
+		packed:      sync.OnceValue(func() []byte { return pack(body) }),
 	}
 }
 
@@ -56,7 +57,7 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	header.Set("Vary", "Accept-Encoding")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if acceptsGzip(r) {
-		body, etag = f.packed, `"`+f.hash+`-gzip"`
+		body, etag = f.packed(), `"`+f.hash+`-gzip"`
 		header.Set("Content-Encoding", "gzip")
 	}
 	header.Set("ETag", etag)

@@ -32,7 +32,8 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 // changes, so all nodes of a process share it.
 func Handler() http.Handler { return embedded() }
 
-// Packing the library takes a tenth of a second, so it is done once.
+// A page and its files are made once. Packing the library, which takes a tenth of a second, is left to the first
+// who asks for it: a new relay has its viewers' lists and media to see to first.
 var embedded = sync.OnceValue(func() *handler { return newHandler(files) })
 
 type handler struct {
