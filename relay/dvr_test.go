@@ -232,10 +232,7 @@ func TestOneReaderTooMany(t *testing.T) {
 // TestMemoryStaysFlat holds that what is kept for looking back is not held in
 // memory, at 3 Mbit/s and on a relay that pulls all of it through too.
 func TestMemoryStaysFlat(t *testing.T) {
-	minutes := 3
-	if os.Getenv("SURGECAST_PROVE") != "" {
-		minutes = 60
-	}
+	minutes := sized(2, 60)
 	if testing.Short() {
 		t.Skip("writes many files")
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -9,6 +10,15 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// sized is how much of something a test has: little in make test, under the race
+// detector, and what it is worth in make prove.
+func sized[T any](test, prove T) T {
+	if os.Getenv("SURGECAST_PROVE") != "" {
+		return prove
+	}
+	return test
+}
 
 // birth is when the timelines of these tests begin.
 var birth = time.Date(2026, 3, 1, 20, 0, 0, 0, time.UTC)

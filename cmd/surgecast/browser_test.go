@@ -25,11 +25,9 @@ func TestBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a pool and a browser")
 	}
+	beside(t)
 	// Beside the other tests, with the race detector on, a machine is too busy for a promise about stalls.
-	proving, watch := os.Getenv("SURGECAST_PROVE") != "", 6*time.Second
-	if proving {
-		watch = 20 * time.Second
-	}
+	watch := sized(4*time.Second, 20*time.Second)
 	pool := startBrowserPool(t)
 	view := openBrowser(t)
 	view.open(pool.url(pool.origin) + "/theatre/")
@@ -47,7 +45,7 @@ func TestBrowser(t *testing.T) {
 	view.screenshot("playing")
 	stalls, latency := view.eval(`stalls`), view.eval(`latency.toFixed(1)`)
 	t.Logf("%s stalls in %v, %s s behind live", stalls, watch, latency)
-	if proving && (stalls != "0" || view.eval(`String(latency < 3)`) != "true") {
+	if proving() && (stalls != "0" || view.eval(`String(latency < 3)`) != "true") {
 		t.Errorf("%s stalls in %v and %s s behind live; want none, and less than 3 s", stalls, watch, latency)
 	}
 	view.await("the page offers sound", `!document.getElementById('unmute').hidden && video.muted`)
@@ -74,7 +72,7 @@ type browserPool struct {
 
 func startBrowserPool(t *testing.T) *browserPool {
 	t.Helper()
-	p := &browserPool{t: t, dir: t.TempDir(), origin: netip.MustParseAddr("127.0.7.1"), stops: map[string]func(){}}
+	p := &browserPool{t: t, dir: t.TempDir(), origin: someLoopback(), stops: map[string]func(){}}
 	if !bindable(t.Context(), p.origin) {
 		t.Skip("this machine has one loopback address only")
 	}

@@ -90,7 +90,7 @@ func isPart(line string) bool { return strings.HasPrefix(line, "#EXT-X-PART:") }
 
 // A delta by v2 keeps all date ranges, since CAN-SKIP-DATERANGES is not
 // offered: one of a time that is skipped, one of now, one that is open.
-func checkDateRanges(t *testing.T, st *stage) {
+func checkDateRanges(t testing.TB, st *stage) {
 	l, _ := st.seats[0].list("")
 	old, now := l.segments[0].date.Add(5*time.Second), l.segments[len(l.segments)-1].date
 	for _, mark := range []struct {
@@ -125,7 +125,7 @@ func checkDateRanges(t *testing.T, st *stage) {
 }
 
 // When the list ends, directives are ignored and who waits is let go.
-func checkEnd(t *testing.T, st *stage) {
+func checkEnd(t testing.TB, st *stage) {
 	st.stopFeed()
 	time.Sleep(time.Second)
 	l, _ := st.seats[0].list("")

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"surgecast/origin/origintest"
@@ -48,24 +47,6 @@ const (
 )
 
 var nodeNames = [3]string{"origin", "relay", "relay of a relay"}
-
-// onStage makes a conformance line of what is asked of a running stage, in
-// fake time.
-func onStage(act func(t *testing.T, st *stage)) func(*testing.T, []*recording) {
-	return onStageOf(stageWindow, act)
-}
-
-// onStageOf is onStage with another window.
-func onStageOf(window time.Duration, act func(t *testing.T, st *stage)) func(*testing.T, []*recording) {
-	return func(t *testing.T, _ []*recording) {
-		synctest.Test(t, func(t *testing.T) {
-			st, end := newStage(t, &origintest.Source{FPS: 25, GOP: 25, Audio: true}, func(c *OriginConfig) { c.Window = Duration(window) })
-			time.Sleep(stageWarm)
-			act(t, st)
-			end()
-		})
-	}
-}
 
 // newStage starts the three nodes and a feed. It must be in a bubble; end ends
 // all.
@@ -109,8 +90,9 @@ func (st *stage) freshSource() *origintest.Source {
 // takeSeats puts a viewer before each node for each protocol.
 func (st *stage) takeSeats() {
 	for i, n := range st.nodes {
-		for _, p := range protocols {
+		for j, p := range protocols {
 			s := p.seat(st.t, i, n.address.String(), st.net.Host(storyViewer(len(st.seats))).DialContext)
+			s.protocol = j
 			s.credential = n.credential
 			st.seats = append(st.seats, s)
 		}
@@ -181,9 +163,10 @@ func (s *seat) newsAt() time.Duration { return time.Duration(s.node+1) * stageHo
 
 // seat is where a viewer asks from.
 type seat struct {
-	t          *testing.T
+	t          testing.TB
 	name       string
 	node       int // 0 is the origin
+	protocol   int // of protocols
 	base       string
 	client     *http.Client
 	credential *relay.Credential

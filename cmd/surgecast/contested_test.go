@@ -44,6 +44,7 @@ func (s *story) rival(address, name, by string) *memberlist.Memberlist {
 // A relay whose name turns out to be another's changes it under its viewers,
 // who notice nothing, and is never out of what the origin answers.
 func TestStoryOfAContestedName(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
 		nodes, stop := context.WithCancel(t.Context())

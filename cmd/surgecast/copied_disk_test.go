@@ -77,7 +77,6 @@ func (m *machines) start(i int, role, dir string) (log string) {
 		m.t.Fatal(err)
 	}
 	c := exec.Command("ip", "netns", "exec", m.name(i), os.Args[0], role, "--config", filepath.Join(dir, role+".yaml"), "--until-eof")
-	c.Env = append(os.Environ(), asMain+"=1")
 	c.Stdout, c.Stderr = out, out
 	leash, err := c.StdinPipe()
 	if err != nil {
@@ -172,6 +171,7 @@ var (
 // is in each answer.
 func TestCopiedDisk(t *testing.T) {
 	const origin, original, first, last = 1, 2, 3, 4
+	beside(t)
 	m := newMachines(t, last)
 	dir := newPoolDir(t, poolSettings{
 		Origin:     m.address(origin),
@@ -251,8 +251,8 @@ func TestCopiedDisk(t *testing.T) {
 }
 
 // listingBound is how soon a copy must be named. The race detector makes the
-// start itself several times longer, where the player is packed; there the
-// bound only tells that it happens.
+// start itself several times longer, and other tests run beside this one then;
+// there the bound only tells that it happens.
 func listingBound() time.Duration {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		return 15 * time.Second

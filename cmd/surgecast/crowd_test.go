@@ -26,6 +26,7 @@ type crowd struct {
 	t        *testing.T
 	rng      *rand.Rand
 	steers   bool
+	size     int              // viewers in the end
 	members  []cluster.Member // the relays, as gossip tells of them
 	relays   []*crowdRelay
 	dns      *cluster.DNS
@@ -58,23 +59,25 @@ type crowdViewer struct {
 
 const (
 	crowdRelays   = 8
-	crowdSize     = 2000
 	crowdJoins    = time.Minute // all come within it
-	crowdRate     = 3e6         // bit/s a viewer
-	crowdCapacity = 1.25e9      // so that the pool ends at 60 %
+	crowdCapacity = 1.25e9      // bit/s
 	crowdZone     = "live.example.org."
 )
 
+// rate is each viewer's bit/s: the pool ends at 60 %.
+func (c *crowd) rate() int64 { return int64(0.6*crowdRelays*crowdCapacity) / int64(c.size) }
+
 // TestCrowdOfThreeResolvers: caching resolvers with normal TTLs carry 90 % of
-// 2,000 joiners. Without steering each stays where DNS has sent it.
+// many joiners. Without steering each stays where DNS has sent it.
 func TestCrowdOfThreeResolvers(t *testing.T) {
+	t.Parallel()
 	for _, steers := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t, steers)
 			var atEnd float64
 			for began := time.Now(); time.Since(began) < crowdJoins+time.Minute; time.Sleep(100 * time.Millisecond) {
 				since := time.Since(began)
-				due := min(crowdSize, int(since*crowdSize/crowdJoins))
+				due := min(c.size, int(since*time.Duration(c.size)/crowdJoins))
 				for len(c.viewers) < due {
 					c.join()
 				}
@@ -97,7 +100,7 @@ func TestCrowdOfThreeResolvers(t *testing.T) {
 }
 
 func newCrowd(t *testing.T, steers bool) *crowd {
-	c := &crowd{t: t, steers: steers, rng: rand.New(rand.NewPCG(2012, 90))}
+	c := &crowd{t: t, steers: steers, size: sized(800, 2000), rng: rand.New(rand.NewPCG(2012, 90))}
 	for _, share := range []float64{0.4, 0.3, 0.2, 0} {
 		c.resolver = append(c.resolver, &crowdResolver{share: share})
 	}
@@ -131,7 +134,7 @@ func (c *crowd) newRelay(i int) *crowdRelay {
 	}
 	r := &crowdRelay{base: storyBase(storyRelay(i)), load: relay.NewLoad()}
 	store := relay.NewStore()
-	store.Create("theatre", relay.DefaultConstants()).SetIndex(relay.MultivariantText([]relay.Variant{{Rendition: "main", Bandwidth: crowdRate}}))
+	store.Create("theatre", relay.DefaultConstants()).SetIndex(relay.MultivariantText([]relay.Variant{{Rendition: "main", Bandwidth: c.rate()}}))
 	r.handler = relay.NewServer(relay.ServerConfig{
 		Store: store, Load: relay.NewLoad(), Logger: slog.New(slog.DiscardHandler),
 		Steering: relay.NewSteering(relay.SteeringConfig{
@@ -229,7 +232,7 @@ func (c *crowd) steer() {
 // second lets the viewers be served, and the relays tell their loads.
 func (c *crowd) second() {
 	for i, r := range c.relays {
-		r.load.Add(int64(float64(r.viewers)*crowdRate/8), time.Duration(r.viewers)*time.Second)
+		r.load.Add(int64(r.viewers)*c.rate()/8, time.Duration(r.viewers)*time.Second)
 		percent := loadPercent(r.load.Snapshot().BitsPerSecond, crowdCapacity)
 		if change := percent - c.members[i].State.Load; change <= -loadStep || change >= loadStep {
 			c.members = slices.Clone(c.members) // shared with readers
@@ -261,5 +264,5 @@ func (c *crowd) imbalance() float64 {
 	for _, r := range c.relays {
 		most = max(most, r.viewers)
 	}
-	return float64(most) / (crowdSize / crowdRelays)
+	return float64(most) / float64(c.size/crowdRelays)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -128,10 +127,9 @@ func TestScreen(t *testing.T) {
 // TestDemo runs the demo as a person does. It needs the demo's own ports, so
 // it is left to `make prove`.
 func TestDemo(t *testing.T) {
-	if os.Getenv("SURGECAST_PROVE") == "" {
+	if !proving() {
 		t.Skip("runs in make prove")
 	}
-	t.Setenv(asMain, "1")
 	dir := filepath.Join(t.TempDir(), "demo")
 	var out bytes.Buffer
 	if err := (&demoCmd{Dir: dir, For: 3e9, TLS: true}).Run(t.Context(), &out); err != nil {

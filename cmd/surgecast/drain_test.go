@@ -108,7 +108,6 @@ func TestDrainByOrder(t *testing.T) {
 	if !proving() {
 		t.Skip("takes a minute: make prove runs it")
 	}
-	t.Setenv(asMain, "1")
 	e := newQuietEvening(t)
 	e.relayDrain(t, "20s") // longer than the slow start of the other one in the answers
 	kept, moved := e.startRelay(t, 1), e.startRelay(t, 2)

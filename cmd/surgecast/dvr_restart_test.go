@@ -95,6 +95,7 @@ func (l *originLife) list() string {
 // encoder; every number keeps its meaning, whatever the clock has done to the
 // media sequence.
 func TestTheLongListGoesOnOverRestarts(t *testing.T) {
+	t.Parallel()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)

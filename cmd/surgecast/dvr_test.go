@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,12 +25,7 @@ func TestLookingBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes many files")
 	}
-	length, pace := 2*time.Minute, 10*time.Millisecond
-	proving := os.Getenv("SURGECAST_PROVE") != ""
-	if proving {
-		length, pace = time.Hour, 40*time.Millisecond
-	}
-	t.Setenv(asMain, "1")
+	length, pace := sized(2*time.Minute, time.Hour), sized(10*time.Millisecond, 40*time.Millisecond)
 	t.Setenv("GOMEMLIMIT", "300MiB")
 	t.Setenv("GOMAXPROCS", "1")
 	e := newLookingEvening(t, length)
@@ -43,7 +36,7 @@ func TestLookingBack(t *testing.T) {
 	f := newFastFeed(t, e, length+time.Minute)
 	memory := f.fill(t, length+time.Minute, pace, small.PID())
 	t.Logf("%v at 3 Mbit/s on a relay %s; resident memory, in tenths of that: %s", length, where, memory)
-	if proving { // what left the window stays for 6 s, which is all of the short run
+	if proving() { // what left the window stays for 6 s, which is all of the short run
 		memory.requireFlat(t)
 	}
 	background(t, "feed", f.live)
@@ -57,7 +50,7 @@ func TestLookingBack(t *testing.T) {
 	for n := 1; n <= 2; n++ {
 		e.readBack(t, n)
 	}
-	if proving {
+	if proving() {
 		seekInBrowser(t, e.url(2)+"/theatre/dvr.m3u8", length)
 	}
 
@@ -84,7 +77,7 @@ func TestLookingBack(t *testing.T) {
 func newLookingEvening(t *testing.T, length time.Duration) *evening {
 	t.Helper()
 	e := &evening{
-		first: netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1}),
+		first: someLoopback(),
 		logs:  t.TempDir(),
 	}
 	if !bindable(t.Context(), e.first) {

@@ -24,12 +24,16 @@ import (
 )
 
 // asMain makes the test's binary behave as the command, so that tests can
-// start nodes as processes and kill them.
+// start nodes as processes and kill them. It is set once for all tests: one
+// that sets a variable itself can't run beside others.
 const asMain = "SURGECAST_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
+	}
+	if err := os.Setenv(asMain, "1"); err != nil {
+		panic(err)
 	}
 	// What delivers signals is made at the first call, which must not be in a
 	// bubble of fake time.
@@ -37,6 +41,20 @@ func TestMain(m *testing.M) {
 	signal.Notify(hangup, syscall.SIGHUP)
 	signal.Stop(hangup)
 	os.Exit(m.Run())
+}
+
+// beside lets a test run beside others while it waits for real time. In make
+// prove it runs alone, since there it is held to promises about time.
+func beside(t *testing.T) {
+	t.Helper()
+	if !proving() {
+		t.Parallel()
+	}
+}
+
+// someLoopback is the first of some addresses that nobody else uses.
+func someLoopback() netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1})
 }
 
 // evening is an origin in this process, and relays as processes, on addresses
@@ -61,7 +79,7 @@ func newEvening(t *testing.T, more ...setting) *evening {
 func newQuietEvening(t *testing.T, more ...setting) *evening {
 	t.Helper()
 	e := &evening{
-		first: netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1}),
+		first: someLoopback(),
 		logs:  t.TempDir(),
 	}
 	if !bindable(t.Context(), e.first) {
@@ -209,7 +227,6 @@ func TestEvening(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 15 s")
 	}
-	t.Setenv(asMain, "1")
 	e := newEvening(t)
 	doomed := e.startRelay(t, 1)
 	e.startRelay(t, 2)

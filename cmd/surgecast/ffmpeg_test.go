@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -16,10 +15,7 @@ import (
 // readTime is how long ffmpeg reads from each relay: half a minute in the long
 // run, a glance in the short one.
 func readTime() time.Duration {
-	if os.Getenv("SURGECAST_PROVE") != "" {
-		return 30 * time.Second
-	}
-	return 5 * time.Second
+	return sized(3*time.Second, 30*time.Second)
 }
 
 // ffmpeg pushes a film by RTSP, over TCP and over UDP; ffprobe and ffmpeg read
@@ -28,10 +24,11 @@ func TestFFmpegPushesAndReads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 30 s")
 	}
-	t.Setenv(asMain, "1")
+	beside(t)
 	film := makeFilm(t)
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run(transport, func(t *testing.T) {
+			beside(t)
 			e := newQuietEvening(t)
 			pushFilm(t, film, transport, e.pushURL())
 			e.startRelay(t, 1)

@@ -53,7 +53,7 @@ func soon(seconds float64) *poolOutlook {
 func TestHookRunsACommand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "runs")
 	h, log := testHook(func(c *HookConfig) {
-		c.Command = []string{"/bin/sh", "-c", `env | grep '^SURGECAST_' | grep -v '^SURGECAST_PROVE=' | sort | tr '\n' ' ' >> "$1"; echo >> "$1"; echo started`, "sh", file}
+		c.Command = []string{"/bin/sh", "-c", `env | grep '^SURGECAST_' | grep -vE '^SURGECAST_(PROVE|TEST_AS_MAIN)=' | sort | tr '\n' ' ' >> "$1"; echo >> "$1"; echo started`, "sh", file}
 	})
 	for seconds := range 1000 { // fullest at once, then for 1000 s
 		h.offer(t.Context(), evening0.Add(time.Duration(seconds)*time.Second), soon(44.6), "surgecast")

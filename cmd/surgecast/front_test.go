@@ -20,6 +20,7 @@ import (
 // TestTLSStory is a pool whose nodes have a certificate: viewers come by HTTPS
 // and HTTP/2, are sent on as such, and take their session from relay to relay.
 func TestTLSStory(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		if err := writeCertificate(dir, []string{"live.surgecast.test"}, []netip.Addr{netip.MustParseAddr(storyRelay(0))}); err != nil {
@@ -82,6 +83,7 @@ func TestTLSStory(t *testing.T) {
 
 // TestFullRelayNamesAnother has two relays with a seat or two each.
 func TestFullRelayNamesAnother(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
 		nodes, stop := context.WithCancel(t.Context())

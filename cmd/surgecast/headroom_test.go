@@ -140,6 +140,7 @@ func storyPool(s *story, nodes, feed context.Context, relays int) *headroomCrowd
 // come to the others within a second, before these know: no one is refused, and
 // no relay gets more than it carries.
 func TestTheFullestRelayIsKilled(t *testing.T) {
+	t.Parallel()
 	if !proving() {
 		t.Skip("takes half a minute under the race detector: make prove runs it")
 	}
@@ -200,6 +201,7 @@ func TestTheFullestRelayIsKilled(t *testing.T) {
 // them, as far as 95 % of each go. What loads were not known exactly before may
 // keep a few outside.
 func TestStrangersOfALostRelay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const relays = 3
 		s := newStory(t)
@@ -207,8 +209,9 @@ func TestStrangersOfALostRelay(t *testing.T) {
 		feed, stopFeed := context.WithCancel(t.Context())
 		c := storyPool(s, nodes, feed, relays)
 		// More and more come until the pool keeps its room: 95 % × 2/3 of 300.
-		for range 130 {
-			for range 2 {
+		many := sized(3, 2) // each second
+		for range 260 / many {
+			for range many {
 				c.come(storyBase(storyOrigin()), "")
 			}
 			c.second()
@@ -250,6 +253,7 @@ func TestStrangersOfALostRelay(t *testing.T) {
 
 // A crowd that comes by and by shows in the forecast, the alarm and the hook.
 func TestForecastOfAPool(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
 		nodes, stop := context.WithCancel(t.Context())

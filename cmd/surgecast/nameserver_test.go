@@ -107,6 +107,7 @@ func (s *nameservers) requireAnswers(t *testing.T, what string, want ...netip.Ad
 // Two name servers without media answer from one view, are shown by status as
 // any node, and say that they are well.
 func TestNameservers(t *testing.T) {
+	beside(t)
 	s := newNameservers(t)
 	s.requireAnswers(t, "the origin, before there is a relay", s.first)
 	s.startRelay(t, 1)
@@ -137,6 +138,7 @@ func TestNameservers(t *testing.T) {
 
 // What delegation prints is what the name servers answer.
 func TestDelegation(t *testing.T) {
+	beside(t)
 	s := newNameservers(t)
 	s.requireAnswers(t, "the origin", s.first)
 	var out bytes.Buffer

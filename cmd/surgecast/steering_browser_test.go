@@ -31,7 +31,6 @@ func TestBrowserLeavesALostRelay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a pool and a browser")
 	}
-	t.Setenv(asMain, "1")
 	p := newLossPool(t)
 	t.Run("at rest", p.testAtRest)
 	for _, lost := range []struct {
@@ -245,7 +244,7 @@ func TestBrowserOpensElsewhere(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a pool and a browser")
 	}
-	t.Setenv(asMain, "1")
+	beside(t)
 	e := newEvening(t)
 	known := &roster{}
 	first, second := e.startRelay(t, 1), e.startRelay(t, 2)

@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"surgecast/cluster"
 	"surgecast/origin/origintest"
 )
@@ -27,7 +25,7 @@ const (
 // A pool of three relays, as its viewers are told of it: one becomes too full,
 // one drains, one is killed.
 func TestStoryOfSteering(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
 		s.every = func(c *NodeConfig) { c.Capacity = 1e6 }

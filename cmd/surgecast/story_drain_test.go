@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"surgecast/cluster"
 	"surgecast/origin/origintest"
 	"surgecast/relay"
@@ -185,13 +183,9 @@ func partOf(p *relay.Playlist, msn uint64, part int) (name relay.MediaName, ende
 
 // drainStory runs five relays under a crowd, and what is done to them.
 func drainStory(t *testing.T, change func(s *story, nodes context.Context)) {
-	defer goleak.VerifyNone(t)
 	synctest.Test(t, func(t *testing.T) {
 		const relays = 5
-		viewers := 40
-		if proving() {
-			viewers = 200
-		}
+		viewers := sized(15, 200)
 		s := newStory(t)
 		s.every = func(c *NodeConfig) { c.Drain = Duration(5 * time.Second) }
 		nodes, stopNodes := context.WithCancel(t.Context())
@@ -250,6 +244,7 @@ func checkStayers(t *testing.T, all []*stayer, watched time.Duration) {
 
 // Each of five relays is told to end and started again, in turn.
 func TestStoryRollingRestart(t *testing.T) {
+	t.Parallel()
 	drainStory(t, func(s *story, nodes context.Context) {
 		for i := range 5 {
 			old := s.relays[i]
@@ -271,6 +266,7 @@ func TestStoryRollingRestart(t *testing.T) {
 
 // Three of five are drained by an operator's order, and end by themselves.
 func TestStoryScaleIn(t *testing.T) {
+	t.Parallel()
 	drainStory(t, func(s *story, _ context.Context) {
 		for i := range 3 {
 			a, err := s.relays[i].order(true)

@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"surgecast/origin/origintest"
 	"surgecast/relay"
 )
@@ -36,13 +34,14 @@ func (r *roster) all() []string {
 	return r.bases
 }
 
-// Five minutes in which viewers send each request to one of five relays by
-// chance; two of these are killed and two are added on the way. No answer is
-// wrong, nothing steps back, nobody's buffer runs empty.
+// Minutes in which viewers send each request to one of five relays by chance;
+// two of these are killed and two are added on the way. No answer is wrong,
+// nothing steps back, nobody's buffer runs empty.
 func TestStoryOfRandomRelays(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const viewers, evening = 4, 5 * time.Minute
+		const viewers = 4
+		evening := sized(time.Minute, 5*time.Minute)
 		s := newStory(t)
 		nodes, stopNodes := context.WithCancel(t.Context())
 		feed, stopFeed := context.WithCancel(t.Context())
@@ -87,7 +86,8 @@ func TestStoryOfRandomRelays(t *testing.T) {
 // unrest kills and adds relays, at odd times within the parts.
 func (s *story) unrest(ctx context.Context, known *roster) {
 	random := rand.New(rand.NewPCG(2012, 5))
-	pause := func() { time.Sleep(30*time.Second + time.Duration(random.Int64N(int64(time.Second)))) }
+	between := sized(10*time.Second, 30*time.Second)
+	pause := func() { time.Sleep(between + time.Duration(random.Int64N(int64(time.Second)))) }
 	pause()
 	s.kill(1)
 	pause()
@@ -127,11 +127,7 @@ func TestRandomRelays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 25 s")
 	}
-	evening := 15 * time.Second
-	if proving() {
-		evening = time.Minute
-	}
-	t.Setenv(asMain, "1")
+	evening := sized(12*time.Second, time.Minute)
 	e := newEvening(t)
 	known := &roster{}
 	children := map[int]*child{}
@@ -201,3 +197,13 @@ func (e *evening) addReady(t *testing.T, n int, known *roster) {
 
 // proving tells whether the long runs are wanted.
 func proving() bool { return os.Getenv("SURGECAST_PROVE") != "" }
+
+// sized is how much of something a story has: little in make test, where all
+// stories together have some minutes under the race detector, and what it is
+// worth in make prove.
+func sized[T any](test, prove T) T {
+	if proving() {
+		return prove
+	}
+	return test
+}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"go.uber.org/goleak"
 
 	"surgecast/cluster"
 	"surgecast/origin/origintest"
@@ -120,7 +119,7 @@ func (d *storyDNS) until(bound time.Duration, relays ...int) time.Duration {
 // Relays that die, hang, lose their source or are cut from one of those who
 // probe them, in a pool of six with a feed.
 func TestStoryOfUnfitRelays(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
 		nodes, stopNodes := context.WithCancel(t.Context())
@@ -146,7 +145,7 @@ func TestStoryOfUnfitRelays(t *testing.T) {
 		s.withoutSource(names)
 		s.cutFromOne(names)
 		stopFeed() // which is no relay's fault
-		time.Sleep(30 * time.Second)
+		time.Sleep(sized(15*time.Second, 30*time.Second))
 		names.until(0, 0, 1, 2, 3, 5)
 		stopNodes()
 		s.end()
@@ -188,7 +187,7 @@ func (s *story) withoutSource(names *storyDNS) {
 // does not reach.
 func (s *story) cutFromOne(names *storyDNS) {
 	s.net.Cut(storyOrigin(), storyRelay(5))
-	for range 30 {
+	for range sized(12, 30) {
 		time.Sleep(time.Second)
 		names.until(0, 0, 1, 2, 3, 5)
 	}
@@ -201,7 +200,7 @@ func (s *story) cutFromOne(names *storyDNS) {
 // A name server that is cut off from the whole pool withdraws none of it by its
 // own probes.
 func TestStoryOfSelfDoubt(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const relays = 5
 		s := newStory(t)
@@ -220,7 +219,7 @@ func TestStoryOfSelfDoubt(t *testing.T) {
 			s.net.Cut(storyOrigin(), storyRelay(i))
 		}
 		doubted := false
-		for range 60 {
+		for range sized(30, 60) {
 			time.Sleep(time.Second)
 			// What gossip itself gives up in the end is no verdict of a probe.
 			if there := len(s.origin.cluster.Members()) - 1; len(names.names()) < max(there, 1) {
@@ -239,7 +238,7 @@ func TestStoryOfSelfDoubt(t *testing.T) {
 		for i := range relays {
 			s.net.Heal(storyOrigin(), storyRelay(i))
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(sized(30*time.Second, time.Minute))
 		names.until(0, 0, 1, 2, 3, 4)
 		if s.origin.prober.Snapshot().Doubt {
 			t.Error("the origin still doubts itself")

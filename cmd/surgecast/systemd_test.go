@@ -82,7 +82,6 @@ func TestRestartBehindAnInheritedSocket(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 10 s")
 	}
-	t.Setenv(asMain, "1")
 	e := newEvening(t)
 	e.relayDrain(t, "5s")
 	manager := newServiceManager(t, e, 1)
