@@ -34,6 +34,7 @@ func TestConformanceEvening(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 20 s")
 	}
+	beside(t)
 	cert, key := certificateFiles(t)
 	e := newEvening(t, setting{"tls.cert_file", cert}, setting{"tls.key_file", key})
 	e.startRelay(t, 1)
