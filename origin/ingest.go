@@ -5,27 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 )
 
 const (
-	// The queue between the socket reader and the ingest goroutine. The reader
-	// may serve other publishers too, so it never waits: when one of the bounds
-	// is reached the publisher is dropped, with errSlow as the reason. 4096
-	// packets are a second of 40 Mbit/s.
-	maxQueuedPackets = 4096
-	maxQueuedBytes   = 16 << 20
+	// startWait is how long the beginning of a publication is held back for
+	// units of all tracks and for what ties their clocks together. ffmpeg sends
+	// RTCP sender reports in front of the first packet; who sends none within
+	// this time is synchronized by arrival.
+	startWait = time.Second
 
-	// reportWait is how long the beginning of a publication is held back for
-	// the first sender reports of all tracks. ffmpeg sends them in front of the
-	// first packet; who sends none within this time is synchronized by arrival.
-	reportWait = time.Second
-
-	// What is held back meanwhile, at most: beyond it arrival has to do.
+	// What is held back meanwhile, at most: beyond it the publication begins
+	// with what there is.
 	maxHeldBytes = 8 << 20
 	maxHeldUnits = 1024
 
@@ -36,17 +29,10 @@ const (
 	// mediaTimeout is how long a publisher may send nothing.
 	mediaTimeout = 10 * time.Second
 
-	// maxJump is the largest difference between the steps of the RTP clock and
-	// of ours from one access unit to the next. Beyond it the encoder has begun
-	// a new count, and only a new publication can tell the timeline so.
+	// maxJump is the largest difference between the steps of the encoder's clock
+	// and of ours from one access unit to the next. Beyond it the encoder has
+	// begun a new count, and only a new publication can tell the timeline so.
 	maxJump = 10 * time.Second
-
-	// maxLatencySpread is how far the latencies of the tracks, as told by their
-	// sender reports, may be apart. Beyond it the reports are taken for wrong.
-	maxLatencySpread = 5 * time.Second
-
-	// lossLogPeriod: one line about lost packets in this time at most.
-	lossLogPeriod = 10 * time.Second
 )
 
 var (
@@ -65,138 +51,175 @@ type publication interface {
 	Done() <-chan struct{}
 }
 
-// item is a packet on its way to the ingest goroutine: one of rtp and report.
-type item struct {
-	track   int
-	arrival time.Time
-	rtp     *rtp.Packet
-	report  *rtcp.SenderReport
-}
-
-func (i item) bytes() int64 {
-	if i.rtp == nil {
-		return 0
-	}
-	return int64(len(i.rtp.Payload))
-}
-
-// ingest turns the packets of one publisher into units of one publication.
+// ingest turns the units of one publisher, by whatever protocol, into one
+// publication.
 //
-//	socket reader ─▶ queue ─▶ depacketize ─▶ extend timestamps ─▶ hold until
-//	the clocks of all tracks are known ─▶ publication
+//	protocol ─▶ queue ─▶ shape ─▶ hold until there is a key picture and the
+//	clocks of all tracks are known ─▶ publication
 //
-// enqueue may be called from several goroutines, all else belongs to run.
+// enqueue, end and drop may be called from several goroutines, all else belongs
+// to run.
 type ingest struct {
-	logger *slog.Logger
-	tracks []*ingestTrack // video first
+	logger  *slog.Logger
+	tracks  []*ingestTrack                     // in the publication's order, video first
+	of      map[int]*ingestTrack               // by the index of what was announced
+	tie     clockTie                           // nil: one clock
+	gone    func()                             // called when run ends
+	publish func([]Track) (publication, error) // opens the publication
 
-	// publish opens the publication. It is called at the first key picture:
-	// newest wins, but only once there is something to show.
-	publish func([]Track) (publication, error)
-
-	queue       chan item
-	queuedBytes atomic.Int64
-	ended       chan struct{} // closed when no more packets come
-	drop        context.CancelCauseFunc
-	dropped     context.Context
+	reception reception
+	queue     *unitQueue
+	latest    atomic.Int64  // when the latest unit came, in Unix nanoseconds
+	tied      chan struct{} // holds one when the tie has learned something
+	ended     chan struct{} // closed when no more units come
+	endOnce   sync.Once
+	endReason error // read after ended is closed
+	dropped   context.Context
+	dropCause context.CancelCauseFunc
 
 	held      []heldUnit
-	heldBytes int
-	begun     time.Time // arrival of the first packet
+	heldBytes int64
+	begun     time.Time // arrival of the first unit
 	sink      publication
-	byReports bool      // how the tracks are synchronized
-	zero      time.Time // the wall clock time of PTS 0, by reports or by arrival
-	zeroHere  time.Time // the same, by arrival
-
-	units      int64
-	damaged    int64
-	lost       int64
-	lossLogged time.Time
-	lossSince  int64
+	zero      time.Duration // PTS 0 on the one clock; unused with a tie
+	units     int64
 }
 
 // ingestTrack is one track of an ingest.
 type ingestTrack struct {
-	video  bool
-	clock  trackClock
-	depack depacketizer
+	announced int
+	index     int // in the publication
+	video     bool
+	clockRate int64
+	form      form
 
-	sequence      uint16
-	sequenceKnown bool
-
-	offset   int64 // extended timestamp of PTS 0
+	seen     bool // a unit has come
 	anchored bool
+	offset   time.Duration // PTS 0 on the track's clock
 
-	previous        int64 // extended timestamp and arrival of the last unit
+	previous        time.Duration // pts and arrival of the last unit
 	previousArrival time.Time
-	absurd          bool // its reports' wall clock was complained about
 }
 
-// heldUnit is an access unit with extended timestamp.
-type heldUnit struct {
-	accessUnit
-	track     int
-	timestamp int64
-	arrival   time.Time
+// clockTie knows how the clocks of tracks belong together that count each for
+// itself, as in RTP. Tracks are called by the index of what was announced. It is
+// asked from ingest's goroutine.
+type clockTie interface {
+	// known tells whether it knows already; after startWait it is asked all the
+	// same.
+	known() bool
+	// synchronize lays the common zero onto what the clock of a track shows.
+	synchronize(track int, pts time.Duration)
+	// offset is what a track's clock shows at the common zero. It is asked once
+	// for each track, after its first unit.
+	offset(track int) time.Duration
+	// wallTime is when a unit was captured, zero if not known.
+	wallTime(track int, pts time.Duration) time.Time
 }
 
-func (u heldUnit) bytes() (n int) {
-	for _, p := range u.payload {
-		n += len(p)
-	}
-	return n
-}
-
-func newIngest(tracks []*ingestTrack, publish func([]Track) (publication, error), logger *slog.Logger) *ingest {
+func newIngest(n announcement, chosen chosenEssences, publish func([]Track) (publication, error), logger *slog.Logger) *ingest {
 	in := &ingest{
-		logger:  logger,
-		tracks:  tracks,
-		publish: publish,
-		queue:   make(chan item, maxQueuedPackets),
-		ended:   make(chan struct{}),
+		logger:    logger,
+		of:        make(map[int]*ingestTrack),
+		tie:       n.tie,
+		gone:      func() {},
+		publish:   publish,
+		reception: reception{logger: logger},
+		queue:     newUnitQueue(),
+		tied:      make(chan struct{}, 1),
+		ended:     make(chan struct{}),
 	}
-	in.dropped, in.drop = context.WithCancelCause(context.Background())
+	for i, announced := range chosen.index {
+		e := chosen.all[announced]
+		track := &ingestTrack{
+			announced: announced, index: i, video: e.kind == essenceVideo,
+			clockRate: int64(clockRate(e.codec)), form: newForm(e.codec),
+		}
+		in.tracks = append(in.tracks, track)
+		in.of[announced] = track
+	}
+	in.dropped, in.dropCause = context.WithCancelCause(context.Background())
+	in.latest.Store(time.Now().UnixNano())
 	return in
 }
 
-// enqueue hands over a packet without ever waiting. It returns false when the
-// publisher has to be dropped since the queue is full.
-func (in *ingest) enqueue(i item) bool {
-	if in.queuedBytes.Add(i.bytes()) > maxQueuedBytes {
-		in.drop(errSlow)
-		return false
+// enqueue hands over a unit without ever waiting. It returns false when the
+// publisher is to be disconnected; run returns the reason. Units of tracks that
+// were not chosen are dropped.
+func (in *ingest) enqueue(u timedUnit) bool {
+	if in.of[u.track] == nil {
+		return in.dropped.Err() == nil
 	}
-	select {
-	case in.queue <- i:
-		return true
-	default:
+	in.latest.Store(u.arrival.UnixNano())
+	if !in.queue.put(u) {
 		in.drop(errSlow)
-		return false
+	}
+	return in.dropped.Err() == nil
+}
+
+// end says that no more units come, and why; what is queued is still published.
+// The first reason counts.
+func (in *ingest) end(reason error) {
+	in.endOnce.Do(func() {
+		in.endReason = reason
+		close(in.ended)
+	})
+}
+
+// learned says that the clockTie may know more than before. It never waits.
+func (in *ingest) learned() {
+	select {
+	case in.tied <- struct{}{}:
+	default: // it will be asked anyway
 	}
 }
 
+// drop ends the ingest at once; what is queued is lost.
+func (in *ingest) drop(reason error) { in.dropCause(reason) }
+
+// alive tells whether something came not long ago.
+func (in *ingest) alive(now time.Time) bool {
+	return now.Sub(time.Unix(0, in.latest.Load())) < aliveFor
+}
+
 // run works until the publisher is gone and the queue is empty, or until there
-// is a reason to drop the publisher, which it returns. It closes the
-// publication.
-func (in *ingest) run() (err error) {
+// is a reason to disconnect the publisher; it logs and returns the reason. It
+// closes the publication.
+func (in *ingest) run() error {
+	began := time.Now()
+	reason := in.work()
+	in.drop(reason) // so that enqueue tells those who still send
+	in.gone()
+	in.logger.Info("encoder gone", append([]any{
+		"reason", reason,
+		"duration", time.Since(began).Round(time.Millisecond), "units", in.units,
+	}, in.reception.attributes()...)...)
+	return reason
+}
+
+func (in *ingest) work() (err error) {
 	defer func() {
 		if in.sink != nil {
 			in.sink.Close()
 		}
-		// The parsers of codecs and RTP payloads are other people's and have
-		// panicked on odd bytes before; that ends this publisher, not the rest.
+		// The parsers of codecs are other people's and have panicked on odd bytes
+		// before; that ends this publisher, not the rest.
 		if r := recover(); r != nil {
-			err = fmt.Errorf("a parser gave up on the publisher's bytes: %v", r)
+			err = panicError(r)
 		}
 	}()
 	silence := time.NewTimer(mediaTimeout)
 	defer silence.Stop()
 	for {
 		select {
-		case i := <-in.queue:
+		case u := <-in.queue.units:
 			silence.Reset(mediaTimeout)
-			in.queuedBytes.Add(-i.bytes())
-			if err := in.take(i); err != nil {
+			in.queue.took(u)
+			if err := in.take(u); err != nil {
+				return err
+			}
+		case <-in.tied:
+			if err := in.start(time.Now()); err != nil {
 				return err
 			}
 		case <-in.ended:
@@ -211,16 +234,20 @@ func (in *ingest) run() (err error) {
 	}
 }
 
+func panicError(r any) error {
+	return fmt.Errorf("a parser gave up on the publisher's bytes: %v", r)
+}
+
 // drain takes what is still in the queue after the publisher has gone.
 func (in *ingest) drain() error {
 	for {
 		select {
-		case i := <-in.queue:
-			if err := in.take(i); err != nil {
+		case u := <-in.queue.units:
+			if err := in.take(u); err != nil {
 				return err
 			}
 		default:
-			return errDisconnect
+			return in.endReason
 		}
 	}
 }
@@ -232,81 +259,36 @@ func (in *ingest) replaced() <-chan struct{} {
 	return in.sink.Done()
 }
 
-func (in *ingest) take(i item) error {
-	track := in.tracks[i.track]
-	if i.report != nil {
-		in.takeReport(track, i)
-	} else if err := in.takePacket(track, i); err != nil {
+// take brings a unit into the publication, or holds it until that can begin.
+func (in *ingest) take(u timedUnit) error {
+	track := in.of[u.track]
+	if in.begun.IsZero() {
+		in.begun = u.arrival
+	}
+	track.seen = true
+	if err := track.checkJump(u); err != nil {
 		return err
 	}
-	return in.start(i.arrival)
-}
-
-func (in *ingest) takeReport(track *ingestTrack, i item) {
-	if !track.clock.senderReport(i.report, i.arrival) && !track.absurd {
-		track.absurd = true
-		in.logger.Warn("the encoder's clock is off by more than a day, arrival times are used instead",
-			"track", i.track, "clock", track.clock.report.wall.UTC())
+	s, err := track.form.shape(&u)
+	if err != nil {
+		in.reception.damage(u.arrival, err)
+		return nil
 	}
-}
-
-func (in *ingest) takePacket(track *ingestTrack, i item) error {
-	if in.begun.IsZero() {
-		in.begun = i.arrival
-	}
-	track.clock.packet(i.rtp.SSRC, i.rtp.Timestamp, i.arrival)
-	in.countLoss(track, i)
-	units, err := track.depack.depacketize(i.rtp)
-	if err != nil && !errors.Is(err, errLost) {
-		in.damage(i.arrival, err)
-	}
-	for _, unit := range units {
-		held := heldUnit{accessUnit: unit, track: i.track, timestamp: track.clock.extend(unit.timestamp), arrival: i.arrival}
-		if err := in.takeUnit(track, held); err != nil {
+	if s.changed {
+		if err := checkCodec(track.form.codec()); err != nil && !errors.Is(err, errUnreadable) {
 			return err
 		}
 	}
-	return nil
-}
-
-// countLoss compares sequence numbers. The packets come in order already: over
-// UDP they have been through a reordering buffer.
-func (in *ingest) countLoss(track *ingestTrack, i item) {
-	gap := i.rtp.SequenceNumber - track.sequence - 1
-	if track.sequenceKnown && gap != 0 {
-		if gap < 1<<15 { // else the encoder went back and counts anew
-			in.lost += int64(gap)
-			in.lossSince += int64(gap)
+	if len(s.payload) > 0 {
+		u.payload = s.payload
+		if err := in.place(heldUnit{timedUnit: u, shaped: s, track: track}); err != nil {
+			return err
 		}
-		track.depack.lost(i.rtp)
-		in.logLoss(i.arrival, nil)
 	}
-	track.sequence, track.sequenceKnown = i.rtp.SequenceNumber, true
+	return in.start(u.arrival)
 }
 
-// damage counts an access unit that could not be used.
-func (in *ingest) damage(now time.Time, err error) {
-	in.damaged++
-	in.logLoss(now, err)
-}
-
-func (in *ingest) logLoss(now time.Time, err error) {
-	if !in.lossLogged.IsZero() && now.Sub(in.lossLogged) < lossLogPeriod {
-		return
-	}
-	in.lossLogged = now
-	attributes := []any{"packets", in.lossSince, "damaged", in.damaged}
-	if err != nil {
-		attributes = append(attributes, "error", err)
-	}
-	in.lossSince = 0
-	in.logger.Warn("media from the publisher is lost or damaged", attributes...)
-}
-
-func (in *ingest) takeUnit(track *ingestTrack, unit heldUnit) error {
-	if err := track.checkJump(unit); err != nil {
-		return err
-	}
+func (in *ingest) place(unit heldUnit) error {
 	if in.sink == nil {
 		in.hold(unit)
 		return nil
@@ -314,13 +296,13 @@ func (in *ingest) takeUnit(track *ingestTrack, unit heldUnit) error {
 	return in.write(unit)
 }
 
-func (t *ingestTrack) checkJump(unit heldUnit) error {
+func (t *ingestTrack) checkJump(u timedUnit) error {
 	if !t.previousArrival.IsZero() {
-		step := ticksToDuration(unit.timestamp-t.previous, t.clock.clockRate)
-		if (step - unit.arrival.Sub(t.previousArrival)).Abs() > maxJump {
+		step := u.pts - t.previous
+		if (step - u.arrival.Sub(t.previousArrival)).Abs() > maxJump {
 			return errJump
 		}
 	}
-	t.previous, t.previousArrival = unit.timestamp, unit.arrival
+	t.previous, t.previousArrival = u.pts, u.arrival
 	return nil
 }

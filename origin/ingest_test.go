@@ -14,11 +14,12 @@ import (
 	"github.com/pion/rtp"
 )
 
-// bench is an ingest of H.264 (track 0, 25 fps) and Opus (track 1, 20 ms) that
-// is fed by hand, with a clock of its own.
+// bench is an ingest of H.264 (track 0, 25 fps) and Opus (track 1, 20 ms) by
+// RTP that is fed by hand, with a clock of its own.
 type bench struct {
 	t         *testing.T
 	in        *ingest
+	feed      *rtpFeed
 	log       bytes.Buffer
 	published *fakePublication
 	now       time.Time
@@ -32,28 +33,45 @@ const (
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	return newBenchOf(t,
+		&description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{h264Format(testSPS, testPPS)}},
+		&description.Media{Type: description.MediaTypeAudio, Formats: []format.Format{&format.Opus{PayloadTyp: 97, ChannelCount: 2}}},
+	)
+}
+
+func newBenchOf(t *testing.T, medias ...*description.Media) *bench {
+	t.Helper()
 	b := &bench{t: t, now: time.Date(2026, 9, 12, 18, 0, 0, 0, time.UTC)}
-	chosen, _, err := choose(&description.Session{Medias: []*description.Media{
-		{Type: description.MediaTypeAudio, Formats: []format.Format{&format.Opus{PayloadTyp: 97, ChannelCount: 2}}},
-		{Type: description.MediaTypeVideo, Formats: []format.Format{h264Format(testSPS, testPPS)}},
-	}})
+	announced := readAnnounce(&description.Session{Medias: medias})
+	chosen, err := chooseEssences(announced.essences)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.feed = announced.feed(chosen.index)
+	b.feed.logger = slog.New(slog.NewTextHandler(&b.log, nil))
 	publishers := &fakePublishers{published: make(chan *fakePublication, 1)}
-	b.in = newIngest([]*ingestTrack{chosen[0].track, chosen[1].track}, func(tracks []Track) (publication, error) {
+	b.in = newIngest(announcement{tracks: announced.essences, tie: b.feed}, chosen, func(tracks []Track) (publication, error) {
 		p, err := publishers.publish("theatre", tracks)
 		b.published = p.(*fakePublication)
 		return p, err
-	}, slog.New(slog.NewTextHandler(&b.log, nil)))
+	}, b.feed.logger)
+	b.feed.ingest = b.in
 	return b
 }
 
-// take gives an item to the ingest, at the bench's time.
-func (b *bench) take(i item) error {
+// rtp gives a packet to the feed and what comes of it to the ingest, at the
+// bench's time.
+func (b *bench) rtp(track int, packet *rtp.Packet) error {
 	b.t.Helper()
-	i.arrival = b.now
-	return b.in.take(i)
+	b.feed.packet(track, packet, b.now)
+	for len(b.in.queue.units) > 0 {
+		u := <-b.in.queue.units
+		b.in.queue.took(u)
+		if err := b.in.take(u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *bench) must(err error) {
@@ -70,12 +88,12 @@ func (b *bench) picture(n int) error {
 	if n%25 == 0 {
 		payload = testIDR
 	}
-	return b.take(item{track: 0, rtp: b.packet(0, benchVideo+uint32(n*3600), payload)})
+	return b.rtp(0, b.packet(0, benchVideo+uint32(n*3600), payload))
 }
 
 func (b *bench) sound(n int) error {
 	b.t.Helper()
-	return b.take(item{track: 1, rtp: b.packet(1, benchAudio+uint32(n*960), []byte{0xfc, byte(n)})})
+	return b.rtp(1, b.packet(1, benchAudio+uint32(n*960), []byte{0xfc, byte(n)}))
 }
 
 func (b *bench) packet(track int, timestamp uint32, payload []byte) *rtp.Packet {
@@ -90,7 +108,7 @@ func (b *bench) packet(track int, timestamp uint32, payload []byte) *rtp.Packet 
 func (b *bench) report(track int, wall time.Time) {
 	b.t.Helper()
 	first := []uint32{benchVideo, benchAudio}[track]
-	b.must(b.take(item{track: track, report: &rtcp.SenderReport{SSRC: uint32(track), NTPTime: ntpTimestamp(wall), RTPTime: first}}))
+	b.feed.report(track, &rtcp.SenderReport{SSRC: uint32(track), NTPTime: ntpTimestamp(wall), RTPTime: first}, b.now)
 }
 
 // second sends one second of pictures and sound, in real time.
@@ -275,16 +293,10 @@ func TestOneTrack(t *testing.T) {
 		description.MediaTypeAudio: &format.Opus{PayloadTyp: 97, ChannelCount: 2},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
-			b := newBench(t)
-			chosen, _, err := choose(&description.Session{Medias: []*description.Media{{Type: kind, Formats: []format.Format{f}}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.in.tracks = []*ingestTrack{chosen[0].track}
-			report := &rtcp.SenderReport{NTPTime: ntpTimestamp(b.now), RTPTime: benchVideo}
-			b.must(b.take(item{report: report}))
+			b := newBenchOf(t, &description.Media{Type: kind, Formats: []format.Format{f}})
+			b.report(0, b.now)
 			for n := range 3 {
-				b.must(b.take(item{rtp: b.packet(0, benchVideo+uint32(n*960), testIDR)}))
+				b.must(b.rtp(0, b.packet(0, benchVideo+uint32(n*960), testIDR)))
 			}
 			if b.published == nil || len(b.published.tracks) != 1 || len(b.published.units) != 3 {
 				t.Fatalf("published %+v", b.published)
@@ -344,8 +356,8 @@ func TestLossIsCounted(t *testing.T) {
 			pictures++
 		}
 	}
-	if b.in.lost != 8 || pictures != 5*25-4 {
-		t.Errorf("%d packets lost, %d pictures", b.in.lost, pictures)
+	if b.in.reception.lost != 8 || pictures != 5*25-4 {
+		t.Errorf("%d packets lost, %d pictures", b.in.reception.lost, pictures)
 	}
 	if n := strings.Count(b.log.String(), "lost or damaged"); n != 1 {
 		t.Errorf("%d lines in 4 s: %s", n, &b.log)
@@ -356,41 +368,60 @@ func TestLossIsCounted(t *testing.T) {
 // does not wait.
 func TestQueueFull(t *testing.T) {
 	b := newBench(t)
-	for i := range maxQueuedPackets + 1 {
-		if ok := b.in.enqueue(item{track: 1, rtp: b.packet(1, uint32(i*960), []byte{1})}); ok != (i < maxQueuedPackets) {
-			t.Fatalf("packet %d: %v", i, ok)
+	for i := range maxQueuedUnits + 1 {
+		if ok := b.in.enqueue(timedUnit{track: 1, arrival: b.now, payload: [][]byte{{1}}}); ok != (i < maxQueuedUnits) {
+			t.Fatalf("unit %d: %v", i, ok)
 		}
 	}
 	large := newBench(t)
-	for i := range maxQueuedBytes / 65000 {
-		large.in.enqueue(item{track: 0, rtp: large.packet(0, uint32(i), make([]byte, 65000))})
+	for range maxQueuedBytes / 65000 {
+		if !large.in.enqueue(timedUnit{arrival: b.now, payload: [][]byte{make([]byte, 65000)}}) {
+			t.Fatal("full before its bound")
+		}
 	}
-	if large.in.enqueue(item{track: 0, rtp: large.packet(0, 0, make([]byte, 65000))}) {
+	if large.in.enqueue(timedUnit{arrival: b.now, payload: [][]byte{make([]byte, 65000)}}) {
 		t.Error("more bytes than the bound")
 	}
+	large.in.queue = newUnitQueue() // else it may take some before it sees
 	if err := large.in.run(); !errors.Is(err, errSlow) {
 		t.Errorf("dropped for %v", err)
 	}
 }
 
-type panicking struct{ depacketizer }
+type panickingForm struct{ form }
 
-func (panicking) depacketize(*rtp.Packet) ([]accessUnit, error) { panic("index out of range") }
+func (panickingForm) shape(*timedUnit) (shaped, error) { panic("index out of range") }
+
+type panickingDepacketizer struct{ depacketizer }
+
+func (panickingDepacketizer) depacketize(*rtp.Packet) ([]rtpUnit, error) { panic("index out of range") }
 
 func TestPanicEndsOnePublisher(t *testing.T) {
-	b := newBench(t)
-	b.report(0, b.now)
-	b.report(1, b.now)
-	b.second(0)
-	b.in.tracks[1].depack = panicking{}
-	b.in.enqueue(item{track: 1, arrival: b.now, rtp: b.packet(1, 0, []byte{1})})
-	if err := b.in.run(); err == nil || !strings.Contains(err.Error(), "index out of range") {
-		t.Errorf("%v", err)
-	}
-	select {
-	case <-b.published.closed:
-	default:
-		t.Error("the publication is still open")
+	for name, odd := range map[string]func(*bench){
+		"form": func(b *bench) {
+			b.in.tracks[1].form = panickingForm{}
+			b.in.enqueue(timedUnit{track: 1, arrival: b.now, payload: [][]byte{{1}}})
+		},
+		"depacketizer": func(b *bench) {
+			b.feed.tracks[1].depack = panickingDepacketizer{}
+			b.feed.packet(1, b.packet(1, 0, []byte{1}), b.now)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.report(0, b.now)
+			b.report(1, b.now)
+			b.second(0)
+			odd(b)
+			if err := b.in.run(); err == nil || !strings.Contains(err.Error(), "index out of range") {
+				t.Errorf("%v", err)
+			}
+			select {
+			case <-b.published.closed:
+			default:
+				t.Error("the publication is still open")
+			}
+		})
 	}
 }
 
@@ -408,9 +439,9 @@ func TestSeveralSounds(t *testing.T) {
 	for range maxSounds {
 		medias = append(medias, opus(98))
 	}
-	chosen, dropped, err := choose(&description.Session{Medias: medias})
-	if err != nil || len(chosen) != 1+maxSounds || chosen[1].media != medias[0] || len(dropped) != 2 {
-		t.Fatalf("%d chosen, dropped %v, %v", len(chosen), dropped, err)
+	chosen, err := chooseEssences(readAnnounce(&description.Session{Medias: medias}).essences)
+	if err != nil || len(chosen.index) != 1+maxSounds || chosen.index[0] != 1 || chosen.index[1] != 0 || len(chosen.dropped) != 2 {
+		t.Fatalf("chosen %v, dropped %v, %v", chosen.index, chosen.dropped, err)
 	}
 
 	b := newBench(t)
@@ -420,5 +451,26 @@ func TestSeveralSounds(t *testing.T) {
 	}
 	if b.published == nil || b.published.tracks[0].Missing || !b.published.tracks[1].Missing {
 		t.Errorf("published: %+v", b.published)
+	}
+}
+
+// Reports may come behind the last unit that is there: by UDP they have a socket
+// of their own. The publication does not wait for another unit then.
+func TestReportBehindUnits(t *testing.T) {
+	b := newBench(t)
+	b.must(b.picture(0))
+	b.must(b.sound(0))
+	if b.published != nil {
+		t.Fatal("has not waited for reports")
+	}
+	b.report(0, b.now)
+	b.report(1, b.now)
+	select {
+	case <-b.in.tied:
+		b.must(b.in.start(b.now))
+	default:
+	}
+	if b.published == nil {
+		t.Error("still waits for a unit")
 	}
 }

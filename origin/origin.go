@@ -1,10 +1,12 @@
 // Package origin takes feeds in and makes each into one unbroken programme: it
 // is the only place where media are packaged, named and numbered.
 //
-//	RTSP ─▶ depacketize ─▶ Unit ─▶ Publication ─▶ packager ─▶ timeline ─▶ relay.Window
-//	                                  one a publisher │           │ one a stream
-//	                                     segmenter ───┤           ├── journal: what never goes back
-//	                                     audioQueue ──┘           └── catalogue: signed, to each relay
+//	RTSP ─▶ Gate ─▶ ingest ─▶ Unit ─▶ Publication ─▶ packager ─▶ timeline ─▶ relay.Window
+//	                                     one a publisher │           │ one a stream
+//	                                        segmenter ───┤           ├── journal: what never goes back
+//	                                        audioQueue ──┘           └── catalogue: signed, to each relay
+//
+// A protocol ends where its units begin; gate.go says what it has to do.
 //
 // A publication ends with its publisher; a stream's timeline lives as long as
 // the origin, and its numbers go on beyond that: media sequence and epoch never
@@ -17,8 +19,6 @@ package origin
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +51,12 @@ type StreamConfig struct {
 	Name string
 	// PublishKey is what an encoder must know. Required.
 	PublishKey string
+	// Broadcasters have keys of their own to the stream, by the name that the
+	// log calls them. None may be equal to another.
+	Broadcasters map[string]string
+	// SameKey says what becomes of an encoder that comes while another one
+	// publishes, default NewestWins.
+	SameKey SameKey
 	// Constants never change while the stream lives; the zero value means
 	// relay.DefaultConstants.
 	Constants relay.Constants
@@ -75,13 +81,24 @@ const (
 	AudioSeparate AudioMode = "separate"
 )
 
+// SameKey says which of two encoders publishes that come with a key to the same
+// stream.
+type SameKey string
+
+const (
+	// NewestWins lets the newer one take over, from its first key picture on.
+	NewestWins SameKey = "newest_wins"
+	// RefuseNewer refuses the newer one while the older one sends.
+	RefuseNewer SameKey = "refuse"
+)
+
 // Origin packages the streams of one configuration.
 type Origin struct {
 	config    Config
 	journal   *journal
 	catalogue *catalogue
 	streams   map[string]*stream // never changes
-	keys      map[string]string  // never changes
+	entries   map[string]entry   // never changes
 	stopped   chan struct{}      // closed when Run ends
 }
 
@@ -99,7 +116,7 @@ func New(config Config) (*Origin, error) {
 		config:  config,
 		journal: journal,
 		streams: map[string]*stream{},
-		keys:    map[string]string{},
+		entries: map[string]entry{},
 		stopped: make(chan struct{}),
 	}
 	o.catalogue, err = newCatalogue(config, journal.epoch)
@@ -107,7 +124,7 @@ func New(config Config) (*Origin, error) {
 		return nil, err
 	}
 	for _, s := range config.Streams {
-		o.keys[s.Name] = s.PublishKey
+		o.entries[s.Name] = s.entry()
 		o.streams[s.Name] = o.newStream(s)
 	}
 	return o, nil
@@ -137,6 +154,9 @@ func (c *Config) prepare() error {
 		if s.Audio == "" {
 			s.Audio = AudioMuxed
 		}
+		if s.SameKey == "" {
+			s.SameKey = NewestWins
+		}
 		switch err := s.Constants.Validate(); {
 		case err != nil:
 			return fmt.Errorf("stream %q: %w", s.Name, err)
@@ -144,6 +164,10 @@ func (c *Config) prepare() error {
 			return fmt.Errorf("stream %q: audio %q: write muxed or separate", s.Name, s.Audio)
 		case s.PublishKey == "":
 			return fmt.Errorf("stream %q has no publish key: give it one", s.Name)
+		case s.SameKey != NewestWins && s.SameKey != RefuseNewer:
+			return fmt.Errorf("stream %q: same key %q: write newest_wins or refuse", s.Name, s.SameKey)
+		case !s.keysDiffer():
+			return fmt.Errorf("stream %q: two keys are the same: give each broadcaster its own", s.Name)
 		case seen[s.Name]:
 			return fmt.Errorf("stream %q is there twice: give each its own name", s.Name)
 		}
@@ -229,18 +253,4 @@ func (o *Origin) Mark(name string, d relay.DateRange) error {
 		return ErrUnknownStream
 	}
 	return s.mark(d)
-}
-
-// PublishKey returns the key of a stream; ok is false for unknown streams.
-func (o *Origin) PublishKey(name string) (key string, ok bool) {
-	key, ok = o.keys[name]
-	return key, ok
-}
-
-// KeyValid tells whether key is the stream's publish key, in a time that tells
-// neither how much of it is right nor whether the stream is there.
-func (o *Origin) KeyValid(name, key string) bool {
-	want, ok := o.keys[name]
-	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(key))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && ok
 }

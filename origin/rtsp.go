@@ -8,20 +8,11 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 )
 
 const (
-	defaultMaxConnections           = 64
-	defaultMaxConnectionsPerAddress = 16
-
-	// controlTimeout is how long a connection may take from its acceptance to
-	// RECORD, and how long it may stay after its session has ended. gortsplib
-	// itself has no read deadline outside of RECORD.
-	controlTimeout = 10 * time.Second
-
 	// udpReadBuffer holds 100 ms of 80 Mbit/s. The kernel may give less.
 	udpReadBuffer = 1 << 20
 )
@@ -36,13 +27,8 @@ type RTSPConfig struct {
 	// over TCP only. Port 0 in UDPRTP picks a pair.
 	UDPRTP, UDPRTCP string
 
-	// Origin takes the publications. Required.
-	Origin *Origin
-
-	// MaxConnections bounds the connections of all publishers together,
-	// MaxConnectionsPerAddress those of one IP address. What is above is closed
-	// at once. Defaults: 64 and 16.
-	MaxConnections, MaxConnectionsPerAddress int
+	// Gate admits the encoders. Required.
+	Gate *Gate
 
 	// Logger, default none.
 	Logger *slog.Logger
@@ -51,68 +37,29 @@ type RTSPConfig struct {
 // RTSP takes in streams that encoders push with ANNOUNCE and RECORD. Nobody
 // can read from it.
 type RTSP struct {
-	publishers publishers
-	logger     *slog.Logger
-	control    time.Duration
+	gate   *Gate
+	logger *slog.Logger
 
 	listener  *limitedListener
 	rtp, rtcp net.PacketConn // nil: TCP only
 	server    *gortsplib.Server
-	failures  *failures
 	stopping  context.Context
 	stop      context.CancelFunc
 	ingests   sync.WaitGroup
-
-	mu       sync.Mutex
-	encoders map[string]int // that push now, by stream
-}
-
-// publishers is what RTSP needs of an Origin.
-type publishers interface {
-	// PublishKey returns the key of a stream, ok is false for unknown streams.
-	PublishKey(stream string) (key string, ok bool)
-	publish(stream string, tracks []Track) (publication, error)
-}
-
-// originPublishers is an Origin as the RTSP ingest sees it.
-type originPublishers struct{ *Origin }
-
-func (o originPublishers) publish(stream string, tracks []Track) (publication, error) {
-	p, err := o.Publish(stream, tracks)
-	if err != nil {
-		return nil, err // not p: a nil *Publication is not a nil publication
-	}
-	return p, nil
 }
 
 // NewRTSP opens the sockets, so that Addr is known and that a port in use is
 // reported before anything runs. Run must be called next.
 func NewRTSP(config RTSPConfig) (*RTSP, error) {
-	return newRTSP(config, originPublishers{config.Origin})
-}
-
-func newRTSP(config RTSPConfig, publishers publishers) (*RTSP, error) {
-	if config.MaxConnections == 0 {
-		config.MaxConnections = defaultMaxConnections
-	}
-	if config.MaxConnectionsPerAddress == 0 {
-		config.MaxConnectionsPerAddress = defaultMaxConnectionsPerAddress
-	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &RTSP{
-		publishers: publishers,
-		logger:     config.Logger,
-		control:    controlTimeout,
-		failures:   newFailures(),
-		encoders:   make(map[string]int),
-	}
+	r := &RTSP{gate: config.Gate, logger: config.Logger}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return nil, err
 	}
-	r.listener = newLimitedListener(listener, config.MaxConnections, config.MaxConnectionsPerAddress, config.Logger)
+	r.listener = r.gate.listen(listener)
 	if config.UDPRTP != "" {
 		if r.rtp, r.rtcp, err = listenMedia(config.UDPRTP, config.UDPRTCP); err != nil {
 			_ = listener.Close()
@@ -129,7 +76,6 @@ func (r *RTSP) Addr() net.Addr { return r.listener.Addr() }
 // Run serves until ctx is done and all publications are closed.
 func (r *RTSP) Run(ctx context.Context) error {
 	defer r.stop()
-	r.listener.control = r.control
 	r.server = &gortsplib.Server{
 		Handler:     (*rtspHandler)(r),
 		RTSPAddress: r.Addr().String(),

@@ -1,83 +1,60 @@
 package origin
 
 import (
-	"fmt"
-
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
-// announced is a track that was chosen from an ANNOUNCE, with where its
-// packets come from.
+// announced is what an ANNOUNCE tells of a session: its essences, and beside
+// each of them where its packets come from and what takes them.
 type announced struct {
-	media  *description.Media
-	format format.Format
-	track  *ingestTrack
+	essences []essence
+	medias   []*description.Media
+	depacks  []depacketizer // nil for an essence with a problem
 }
 
-// choose takes the first video and up to maxSounds audio of a description, in
-// this order; dropped names the rest. Its error says what to set on the encoder.
-func choose(session *description.Session) (chosen []announced, dropped []string, err error) {
-	for _, kind := range []description.MediaType{description.MediaTypeVideo, description.MediaTypeAudio} {
-		room := 1
-		if kind == description.MediaTypeAudio {
-			room = maxSounds
-		}
-		first := true
-		for _, media := range session.Medias {
-			if media.Type != kind || len(media.Formats) == 0 {
-				continue
-			}
-			track, err := announce(media)
-			if err != nil && first {
-				return nil, nil, err
-			}
-			first = false
-			if err != nil || room == 0 {
-				dropped = append(dropped, mediaName(media))
-				continue
-			}
-			room--
-			chosen = append(chosen, track)
-		}
-	}
+func readAnnounce(session *description.Session) announced {
+	var a announced
 	for _, media := range session.Medias {
-		if media.Type != description.MediaTypeVideo && media.Type != description.MediaTypeAudio {
-			dropped = append(dropped, mediaName(media))
-		}
+		e, depack := announcedEssence(media)
+		a.essences = append(a.essences, e)
+		a.medias = append(a.medias, media)
+		a.depacks = append(a.depacks, depack)
 	}
-	if len(chosen) == 0 {
-		return nil, nil, fmt.Errorf("neither video nor audio is announced: set the encoder to H.264 and AAC-LC")
-	}
-	return chosen, dropped, nil
+	return a
 }
 
-// announce takes the first format of a media; more than one is rare, and then
-// they are alternatives.
-func announce(media *description.Media) (announced, error) {
-	f := media.Formats[0]
-	depack, clockRate, err := newDepacketizer(f)
-	if err != nil {
-		return announced{}, err
+// announcedEssence takes the first format of a media; more than one is rare, and
+// then they are alternatives.
+func announcedEssence(media *description.Media) (essence, depacketizer) {
+	var e essence
+	switch media.Type {
+	case description.MediaTypeVideo:
+		e.kind = essenceVideo
+	case description.MediaTypeAudio:
+		e.kind = essenceAudio
 	}
-	track := &ingestTrack{
-		video:  media.Type == description.MediaTypeVideo,
-		clock:  trackClock{clockRate: int64(clockRate)},
-		depack: depack,
-	}
-	return announced{media: media, format: f, track: track}, nil
-}
-
-func mediaName(media *description.Media) string {
 	if len(media.Formats) == 0 {
-		return string(media.Type)
+		e.kind, e.name = essenceOther, string(media.Type)
+		return e, nil
 	}
-	return string(media.Type) + " " + media.Formats[0].Codec()
+	e.name = media.Formats[0].Codec()
+	if e.kind == essenceOther {
+		return e, nil
+	}
+	var depack depacketizer
+	depack, e.codec, e.problem = newDepacketizer(media.Formats[0])
+	return e, depack
 }
 
-func codecNames(chosen []announced) (names []string) {
-	for _, a := range chosen {
-		names = append(names, a.format.Codec())
+// format is that of an essence.
+func (a announced) format(track int) format.Format { return a.medias[track].Formats[0] }
+
+// feed returns what turns the packets of the chosen tracks into units.
+func (a announced) feed(chosen []int) *rtpFeed {
+	f := &rtpFeed{tracks: make([]*rtpTrack, len(a.essences))}
+	for _, i := range chosen {
+		f.tracks[i] = &rtpTrack{clock: newTrackClock(clockRate(a.essences[i].codec)), depack: a.depacks[i]}
 	}
-	return names
+	return f
 }

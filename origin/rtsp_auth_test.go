@@ -25,8 +25,9 @@ const testSDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" +
 // rawRTSP is a client that sends what it is told to.
 type rawRTSP struct {
 	net.Conn
-	reader *bufio.Reader
-	cseq   int
+	reader  *bufio.Reader
+	cseq    int
+	session base.Header // after record
 }
 
 func dialRTSP(t *testing.T, s *testServer) *rawRTSP {
@@ -75,7 +76,7 @@ func (c *rawRTSP) announce(t *testing.T, s *testServer, stream, user, key string
 }
 
 func TestRTSPBasic(t *testing.T) {
-	s := startRTSP(t, nil)
+	s := startRTSP(t, GateConfig{})
 	c := dialRTSP(t, s)
 	asked := c.announce(t, s, "theatre", "", "")
 	if asked.StatusCode != base.StatusUnauthorized || len(asked.Header["WWW-Authenticate"]) != 2 {
@@ -90,7 +91,7 @@ func TestRTSPBasic(t *testing.T) {
 // log, neither the right nor the wrong one.
 func TestRTSPWrongKey(t *testing.T) {
 	const wrongKey = "an-entirely-wrong-key"
-	s := startRTSP(t, nil)
+	s := startRTSP(t, GateConfig{})
 	for name, c := range map[string]struct{ stream, user, key string }{
 		"key":    {"theatre", "publish", wrongKey},
 		"user":   {"theatre", "admin", testKey},
@@ -102,7 +103,7 @@ func TestRTSPWrongKey(t *testing.T) {
 			t.Errorf("wrong %s: %v %v %q", name, got.StatusCode, got.Header, got.Body)
 		}
 	}
-	s.failures.byAddress = map[netip.Addr]failure{} // else the next ones wait
+	s.gate.failures.byAddress = map[netip.Addr]failure{} // else the next ones wait
 	for _, url := range []string{s.url(wrongKey, "theatre"), s.url(testKey, "kitchen")} {
 		err := publishDigest(url)
 		if status := (liberrors.ErrClientBadStatusCode{}); !errors.As(err, &status) || status.Code != base.StatusUnauthorized {
@@ -129,34 +130,8 @@ func publishDigest(url string) error {
 	return nil
 }
 
-func TestFailuresAreDelayed(t *testing.T) {
-	f := newFailures()
-	now := time.Now()
-	one, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	var delays []time.Duration
-	for range 12 {
-		delays = append(delays, f.add(one, now))
-	}
-	want := []time.Duration{0, 0, 0, 250e6, 500e6, 1e9, 2e9, 4e9, 5e9, 5e9, 5e9, 5e9}
-	if fmt.Sprint(delays) != fmt.Sprint(want) {
-		t.Errorf("delays %v", delays)
-	}
-	if d := f.add(other, now); d != 0 {
-		t.Errorf("another address waits %v", d)
-	}
-	if d := f.add(one, now.Add(failureMemory+time.Second)); d != 0 {
-		t.Errorf("still waits %v after %v", d, failureMemory)
-	}
-	for i := range 3 * maxFailureAddresses {
-		f.add(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now)
-	}
-	if len(f.byAddress) > maxFailureAddresses {
-		t.Errorf("%d addresses in memory", len(f.byAddress))
-	}
-}
-
 func TestRTSPReadingIsRefused(t *testing.T) {
-	s := startRTSP(t, nil)
+	s := startRTSP(t, GateConfig{})
 	for _, method := range []base.Method{base.Describe, base.Setup, base.Play, base.Pause} {
 		header := base.Header{"Transport": base.HeaderValue{"RTP/AVP/TCP;unicast;interleaved=0-1"}}
 		got := dialRTSP(t, s).do(t, method, "rtsp://"+s.Addr().String()+"/theatre/trackID=0", header, "")
@@ -166,10 +141,11 @@ func TestRTSPReadingIsRefused(t *testing.T) {
 	}
 }
 
+// testSPS422 is 640×360, High 4:2:2, 8 bit.
+var testSPS422 = []byte{0x67, 0x7a, 0x00, 0x1e, 0xbc, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96}
+
 func TestRTSPRefusesCodecs(t *testing.T) {
 	heAAC := &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 24000, ChannelConfig: 2, ExtensionType: mpeg4audio.ObjectTypeSBR, ExtensionSampleRate: 48000}
-	// 640×360, High 4:2:2, 8 bit
-	sps422 := []byte{0x67, 0x7a, 0x00, 0x1e, 0xbc, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96}
 	for name, c := range map[string]struct {
 		kind   description.MediaType
 		format format.Format
@@ -178,11 +154,11 @@ func TestRTSPRefusesCodecs(t *testing.T) {
 		"VP8":    {description.MediaTypeVideo, &format.VP8{PayloadTyp: 96}, "set the encoder to H.264"},
 		"G.711":  {description.MediaTypeAudio, &format.G711{PayloadTyp: 8, SampleRate: 8000, ChannelCount: 1}, "set the encoder to H.264"},
 		"HE-AAC": {description.MediaTypeAudio, &format.MPEG4Audio{PayloadTyp: 96, Config: heAAC, SizeLength: 13, IndexLength: 3, IndexDeltaLength: 3}, "AAC-LC (not HE-AAC)"},
-		"4:2:2":  {description.MediaTypeVideo, &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: sps422, PPS: []byte{0x68, 0xeb, 0xe3, 0xcb}}, "yuv420p"},
+		"4:2:2":  {description.MediaTypeVideo, &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: testSPS422, PPS: []byte{0x68, 0xeb, 0xe3, 0xcb}}, "yuv420p"},
 		"data":   {description.MediaTypeApplication, &format.KLV{PayloadTyp: 96}, "neither video nor audio"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startRTSP(t, nil)
+			s := startRTSP(t, GateConfig{})
 			transport := gortsplib.TransportTCP
 			client := &gortsplib.Client{Transport: &transport}
 			err := client.StartRecording(s.url(testKey, "theatre"), &description.Session{

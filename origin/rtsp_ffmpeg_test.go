@@ -20,7 +20,7 @@ func TestRTSPFromFFmpeg(t *testing.T) {
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			s := startRTSP(t, nil)
+			s := startRTSP(t, GateConfig{})
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			began := time.Now()
@@ -44,7 +44,7 @@ func TestRTSPFromFFmpegH265(t *testing.T) {
 		t.Skip("ffmpeg is not installed: make deps")
 	}
 	t.Parallel()
-	s := startRTSP(t, nil)
+	s := startRTSP(t, GateConfig{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	push := exec.CommandContext(ctx, ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin",

@@ -2,9 +2,7 @@ package origin
 
 import (
 	"errors"
-	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
@@ -31,12 +29,10 @@ var (
 
 // rtspSession is what we know about a session between ANNOUNCE and its end.
 type rtspSession struct {
-	stream  string
-	logger  *slog.Logger
-	chosen  []announced
-	conn    *gortsplib.ServerConn // the one that sent RECORD
-	ingest  *ingest               // nil before RECORD
-	invalid atomic.Int64          // packets that are no RTP or RTCP of this session
+	admission *admission
+	announced announced
+	conn      *gortsplib.ServerConn // the one that sent RECORD
+	ingest    *ingest               // nil before RECORD
 }
 
 // YieldHeader in an ANNOUNCE asks to be refused while somebody else publishes.
@@ -46,45 +42,29 @@ const YieldHeader = "Surgecast-Yield"
 
 // OnAnnounce checks the key first, then whether the tracks can be published.
 func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.Response, error) {
-	stream := strings.Trim(ctx.Path, "/")
-	key, known := h.publishers.PublishKey(stream)
-	if !authorized(ctx.Conn, ctx.Request, key, known) {
-		h.refuseKey(ctx, stream, known)
+	if _, ok := credentials(ctx.Request); !ok { // the first request of each client
+		challenge(ctx.Conn, ctx.Request)
 		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
 	}
-	logger := h.logger.With("stream", stream, "remote", ctx.Conn.NetConn().RemoteAddr().String())
-	chosen, dropped, err := choose(ctx.Description)
-	if err != nil {
-		logger.Warn("encoder refused", "reason", err)
+	admitted, err := h.gate.admit(h.stopping, attempt{
+		protocol: "RTSP",
+		stream:   strings.Trim(ctx.Path, "/"),
+		proof:    requestProof(ctx.Conn, ctx.Request),
+		remote:   ctx.Conn.NetConn().RemoteAddr(),
+		yields:   len(ctx.Request.Header[YieldHeader]) > 0,
+	})
+	switch {
+	case errors.Is(err, ErrKeyRefused):
+		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
+	case err != nil:
+		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: err.Error()}, nil
+	}
+	announced := readAnnounce(ctx.Description)
+	if err := admitted.check(announced.essences); err != nil {
 		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
 	}
-	if len(ctx.Request.Header[YieldHeader]) > 0 && h.publishing(stream) {
-		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: "another encoder has the stream"}, nil
-	}
-	if len(dropped) > 0 {
-		logger.Warn("what can't be published is dropped, of video all but the first: turn it off on the encoder", "dropped", dropped)
-	}
-	ctx.Session.SetUserData(&rtspSession{stream: stream, logger: logger, chosen: chosen})
+	ctx.Session.SetUserData(&rtspSession{admission: admitted, announced: announced})
 	return &base.Response{StatusCode: base.StatusOK}, nil
-}
-
-// refuseKey logs and delays the refusal of a wrong key. A stream that isn't
-// configured is not named: people paste keys into the wrong place.
-func (h *rtspHandler) refuseKey(ctx *gortsplib.ServerHandlerOnAnnounceCtx, stream string, known bool) {
-	if _, ok := credentials(ctx.Request); !ok {
-		return // the first request of each client
-	}
-	if !known {
-		stream = ""
-	}
-	conn := ctx.Conn.NetConn()
-	h.logger.Warn("encoder refused", "reason", "wrong key or unknown stream", "stream", stream, "remote", conn.RemoteAddr().String())
-	if delay := h.failures.add(addressOf(conn), time.Now()); delay > 0 {
-		select {
-		case <-time.After(delay):
-		case <-h.stopping.Done():
-		}
-	}
 }
 
 // OnSetup lets each announced track be set up, also those that are dropped:
@@ -99,66 +79,48 @@ func (h *rtspHandler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Res
 // OnRecord starts the ingest.
 func (h *rtspHandler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Response, error) {
 	session := ctx.Session.UserData().(*rtspSession)
-	tracks := make([]*ingestTrack, len(session.chosen))
-	for i, chosen := range session.chosen {
-		tracks[i] = chosen.track
+	chosen, err := chooseEssences(session.announced.essences)
+	if err != nil {
+		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
 	}
+	feed := session.announced.feed(chosen.index)
+	feed.logger = session.admission.logger
+	session.ingest, err = session.admission.open(announcement{
+		transport: ctx.Session.SetuppedTransport().String(),
+		tracks:    session.announced.essences,
+		tie:       feed,
+	})
+	if err != nil {
+		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: err.Error()}, nil
+	}
+	feed.ingest = session.ingest
 	session.conn = ctx.Conn
 	ctx.Conn.SetUserData(ctx.Session)
-	session.ingest = newIngest(tracks, func(tracks []Track) (publication, error) {
-		return h.publishers.publish(session.stream, tracks)
-	}, session.logger)
-	for i, chosen := range session.chosen {
-		h.receive(ctx.Session, session.ingest, i, chosen)
+	for _, track := range chosen.index {
+		session.receive(ctx.Session, feed, track)
 	}
-	if conn, ok := ctx.Conn.NetConn().(*controlConn); ok {
-		conn.recording()
+	if conn, ok := pendingOf(ctx.Conn.NetConn()); ok {
+		conn.admitted()
 	}
-	session.logger.Info("encoder connected", "transport", ctx.Session.SetuppedTransport().String(), "codecs", codecNames(session.chosen))
-	h.count(session.stream, 1)
 	h.ingests.Go(func() {
-		session.run(ctx.Session)
-		h.count(session.stream, -1)
+		_ = session.ingest.run() // has logged it
+		ctx.Session.Close()      // if it isn't that which has ended
 	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
-// count keeps the number of encoders that push to a stream.
-func (h *rtspHandler) count(stream string, change int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.encoders[stream] += change; h.encoders[stream] == 0 {
-		delete(h.encoders, stream)
-	}
-}
-
-func (h *rtspHandler) publishing(stream string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.encoders[stream] > 0
-}
-
-// receive leads the packets of a track into the queue. These callbacks run on
-// the goroutine that reads the socket.
-func (h *rtspHandler) receive(session *gortsplib.ServerSession, in *ingest, track int, chosen announced) {
-	session.OnPacketRTP(chosen.media, chosen.format, func(packet *rtp.Packet) {
-		in.enqueue(item{track: track, arrival: time.Now(), rtp: packet})
+// receive leads the packets of a track into the feed. These callbacks run on
+// the goroutines that read the sockets.
+func (s *rtspSession) receive(session *gortsplib.ServerSession, feed *rtpFeed, track int) {
+	media := s.announced.medias[track]
+	session.OnPacketRTP(media, s.announced.format(track), func(packet *rtp.Packet) {
+		feed.packet(track, packet, time.Now())
 	})
-	session.OnPacketRTCP(chosen.media, func(packet rtcp.Packet) {
+	session.OnPacketRTCP(media, func(packet rtcp.Packet) {
 		if report, ok := packet.(*rtcp.SenderReport); ok {
-			in.enqueue(item{track: track, arrival: time.Now(), report: report})
+			feed.report(track, report, time.Now())
 		}
 	})
-}
-
-// run ingests until the end and then closes the session, if it isn't that
-// which has ended.
-func (s *rtspSession) run(session *gortsplib.ServerSession) {
-	began := time.Now()
-	reason := s.ingest.run()
-	session.Close()
-	s.logger.Info("encoder gone", "reason", reason, "duration", time.Since(began).Round(time.Millisecond),
-		"units", s.ingest.units, "lost_packets", s.ingest.lost, "damaged", s.ingest.damaged, "invalid_packets", s.invalid.Load())
 }
 
 // OnSessionClose tells the ingest that nothing comes any more.
@@ -167,8 +129,8 @@ func (h *rtspHandler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseC
 	if !ok || session.ingest == nil {
 		return
 	}
-	close(session.ingest.ended)
-	if conn, ok := session.conn.NetConn().(*controlConn); ok {
+	session.ingest.end(errDisconnect)
+	if conn, ok := pendingOf(session.conn.NetConn()); ok {
 		conn.resume()
 	}
 }
@@ -190,7 +152,7 @@ func (h *rtspHandler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
 // OnDecodeError counts packets that are no RTP, from another sender, or of an
 // undeclared payload type.
 func (h *rtspHandler) OnDecodeError(ctx *gortsplib.ServerHandlerOnDecodeErrorCtx) {
-	if session, ok := ctx.Session.UserData().(*rtspSession); ok && session.invalid.Add(1) == 1 {
-		session.logger.Warn("packets from the publisher are not what was announced", "error", ctx.Error)
+	if session, ok := ctx.Session.UserData().(*rtspSession); ok && session.ingest != nil {
+		session.ingest.reception.refuse(ctx.Error)
 	}
 }

@@ -23,11 +23,7 @@ func awaitClosed(t *testing.T, conn net.Conn) {
 
 // However far the handshake got: without RECORD the connection is closed.
 func TestRTSPHalfHandshake(t *testing.T) {
-	s := startRTSP(t, func(_ *RTSPConfig, r *RTSP) {
-		if r != nil {
-			r.control = 100 * time.Millisecond
-		}
-	})
+	s := startRTSP(t, GateConfig{}, func(r *RTSP) { r.listener.handshake = 100 * time.Millisecond })
 	steps := map[string]func(*rawRTSP){
 		"nothing":  func(*rawRTSP) {},
 		"half":     func(c *rawRTSP) { _, _ = c.Write([]byte("ANNOUNCE rtsp://127.0.0.1/theatre RTSP/1.0\r\nCSeq: 1\r\n")) },
@@ -51,48 +47,87 @@ func TestRTSPHalfHandshake(t *testing.T) {
 // A publisher outlives the time for the handshake, its connection may then not
 // idle after TEARDOWN.
 func TestRTSPControlTimeoutEndsWithRecord(t *testing.T) {
-	s := startRTSP(t, func(_ *RTSPConfig, r *RTSP) {
-		if r != nil {
-			r.control = 200 * time.Millisecond
-		}
-	})
+	s := startRTSP(t, GateConfig{}, func(r *RTSP) { r.listener.handshake = 200 * time.Millisecond })
 	c := dialRTSP(t, s)
-	url := "rtsp://" + s.Addr().String() + "/theatre"
-	c.announce(t, s, "theatre", "publish", testKey)
-	set := c.do(t, base.Setup, url+"/trackID=0",
-		base.Header{"Transport": base.HeaderValue{"RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"}}, "")
-	session := base.Header{"Session": set.Header["Session"]}
-	if got := c.do(t, base.Record, url, session, ""); got.StatusCode != base.StatusOK {
-		t.Fatal(got.StatusCode)
-	}
+	record(t, s, c)
 	select { // the time has to pass, nothing tells that it has not run out
 	case <-time.After(400 * time.Millisecond):
 	case <-s.stopping.Done():
 	}
-	if got := c.do(t, base.Teardown, url, session, ""); got.StatusCode != base.StatusOK {
+	if got := c.do(t, base.Teardown, "rtsp://"+s.Addr().String()+"/theatre", c.session, ""); got.StatusCode != base.StatusOK {
 		t.Fatal(got.StatusCode)
 	}
 	awaitClosed(t, c)
 }
 
+// A connection beyond the limits takes the place of the oldest that does not
+// publish; where all do, it gets none.
 func TestRTSPConnectionLimits(t *testing.T) {
-	s := startRTSP(t, func(config *RTSPConfig, _ *RTSP) { config.MaxConnectionsPerAddress = 2 })
-	first, second := dialRTSP(t, s), dialRTSP(t, s)
+	s := startRTSP(t, GateConfig{MaxConnectionsPerAddress: 2})
 	options := func(c *rawRTSP) { c.do(t, base.Options, "rtsp://"+s.Addr().String()+"/theatre", nil, "") }
+	first, second := dialRTSP(t, s), dialRTSP(t, s)
 	options(first)
 	options(second)
-	awaitClosed(t, dialRTSP(t, s))
+	third := dialRTSP(t, s)
+	options(third)
+	awaitClosed(t, first)
 	s.log.await(t, "too many publisher connections")
-	_ = first.Close()
-	s.log.await(t, "connection closed")
+	for _, c := range []*rawRTSP{second, third} {
+		options(c)
+		record(t, s, c)
+	}
+	awaitClosed(t, dialRTSP(t, s))
 	options(second)
-	options(dialRTSP(t, s))
+	options(third)
+}
+
+// record goes through all steps of a publisher of testSDP.
+func record(t *testing.T, s *testServer, c *rawRTSP) {
+	t.Helper()
+	url := "rtsp://" + s.Addr().String() + "/theatre"
+	c.announce(t, s, "theatre", "publish", testKey)
+	set := c.do(t, base.Setup, url+"/trackID=0",
+		base.Header{"Transport": base.HeaderValue{"RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"}}, "")
+	c.session = base.Header{"Session": set.Header["Session"]}
+	if got := c.do(t, base.Record, url, c.session, ""); got.StatusCode != base.StatusOK {
+		t.Fatal(got.StatusCode)
+	}
+}
+
+// 200 clients that do no more than half a handshake, and come again whenever
+// they are closed, from as many addresses as they like or from the encoder's,
+// don't delay an encoder.
+func TestRTSPHalfHandshakesDelayNobody(t *testing.T) {
+	for name, address := range map[string]func(int) net.IP{
+		"of many addresses": func(i int) net.IP { return net.IPv4(127, 1, byte(i), 1) },
+		"of few addresses":  func(i int) net.IP { return net.IPv4(127, 1, byte(i%5), 1) },
+		"of its own":        func(int) net.IP { return net.IPv4(127, 0, 0, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startRTSP(t, GateConfig{})
+			for i := range 200 {
+				dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: address(i)}}
+				conn, err := dialer.Dial("tcp", s.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = conn.Close() }()
+				_, _ = conn.Write([]byte("ANNOUNCE rtsp://127.0.0.1/theatre RTSP/1.0\r\nCSeq: 1\r\n"))
+			}
+			began := time.Now()
+			record(t, s, dialRTSP(t, s))
+			if took := time.Since(began); took > handshakeTimeout/4 {
+				t.Errorf("the encoder was delayed by %v", took)
+			}
+			s.log.await(t, "encoder connected")
+		})
+	}
 }
 
 func TestRTSPDisconnectCloses(t *testing.T) {
 	for name, transport := range map[string]gortsplib.Transport{"tcp": gortsplib.TransportTCP, "udp": gortsplib.TransportUDP} {
 		t.Run(name, func(t *testing.T) {
-			s := startRTSP(t, nil)
+			s := startRTSP(t, GateConfig{})
 			client, conn, p := publishing(t, s, transport)
 			_ = conn.Close() // no TEARDOWN, as when the encoder crashes
 			select {
@@ -107,7 +142,7 @@ func TestRTSPDisconnectCloses(t *testing.T) {
 }
 
 func TestRTSPReplacedIsDropped(t *testing.T) {
-	s := startRTSP(t, nil)
+	s := startRTSP(t, GateConfig{})
 	client, _, p := publishing(t, s, gortsplib.TransportTCP)
 	close(p.done)
 	<-p.closed

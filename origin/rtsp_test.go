@@ -14,10 +14,15 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
 
-const testKey = "0123456789abcdef-the-right-key"
+const (
+	testKey = "0123456789abcdef-the-right-key"
+	vanKey  = "0123456789abcdef-the-key-of-the-van"
+)
 
-// fakePublishers knows the stream theatre and hands out fakePublications.
+// fakePublishers knows the stream theatre, with a key of its own and one of a
+// broadcaster, and hands out fakePublications.
 type fakePublishers struct {
+	sameKey   SameKey
 	published chan *fakePublication
 }
 
@@ -29,9 +34,14 @@ type fakePublication struct {
 	done   chan struct{}
 }
 
-func (p *fakePublishers) PublishKey(stream string) (string, bool) {
-	return testKey, stream == "theatre"
+func (p *fakePublishers) entry(stream string) (entry, bool) {
+	if stream != "theatre" {
+		return entry{}, false
+	}
+	return entry{keys: []publishKey{{key: testKey}, {broadcaster: "van", key: vanKey}}, sameKey: p.sameKey}, true
 }
+
+func (p *fakePublishers) maxKeys() int { return 2 }
 
 func (p *fakePublishers) publish(stream string, tracks []Track) (publication, error) {
 	f := &fakePublication{
@@ -90,27 +100,27 @@ type testServer struct {
 	log        *logLines
 }
 
+// testGate is a gate to fakePublishers, with a log.
+func testGate(config GateConfig) (*Gate, *fakePublishers, *logLines) {
+	publishers := &fakePublishers{published: make(chan *fakePublication, 10), sameKey: NewestWins}
+	log := &logLines{more: make(chan struct{}, 1)}
+	config.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return newGate(config, publishers), publishers, log
+}
+
 // startRTSP runs a server on a port of its own until the test ends.
-func startRTSP(t *testing.T, configure func(*RTSPConfig, *RTSP)) *testServer {
+func startRTSP(t *testing.T, gate GateConfig, configure ...func(*RTSP)) *testServer {
 	t.Helper()
-	s := &testServer{
-		publishers: &fakePublishers{published: make(chan *fakePublication, 10)},
-		log:        &logLines{more: make(chan struct{}, 1)},
-	}
-	config := RTSPConfig{
-		Listen: "127.0.0.1:0",
-		UDPRTP: "127.0.0.1:0",
-		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
-	if configure != nil {
-		configure(&config, nil)
-	}
+	s := &testServer{}
+	config := RTSPConfig{Listen: "127.0.0.1:0", UDPRTP: "127.0.0.1:0"}
+	config.Gate, s.publishers, s.log = testGate(gate)
+	config.Logger = config.Gate.logger
 	var err error
-	if s.RTSP, err = newRTSP(config, s.publishers); err != nil {
+	if s.RTSP, err = NewRTSP(config); err != nil {
 		t.Fatal(err)
 	}
-	if configure != nil {
-		configure(&config, s.RTSP)
+	for _, c := range configure {
+		c(s.RTSP)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
@@ -183,7 +193,7 @@ func ssrcOf(client *gortsplib.Client, media *description.Media) uint32 {
 func TestRTSPTakesStream(t *testing.T) {
 	for name, transport := range map[string]gortsplib.Transport{"tcp": gortsplib.TransportTCP, "udp": gortsplib.TransportUDP} {
 		t.Run(name, func(t *testing.T) {
-			s := startRTSP(t, nil)
+			s := startRTSP(t, GateConfig{})
 			tracks, samples := testFile(t, "testdata/bframes.mp4")
 			e := newEncoder(t, tracks)
 			client, _ := s.connect(t, transport, e)

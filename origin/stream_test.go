@@ -149,26 +149,6 @@ func TestShutdownSeals(t *testing.T) {
 	})
 }
 
-func TestKeys(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s := newStage(t, t.TempDir())
-		for _, c := range []struct {
-			stream, key string
-			valid       bool
-		}{
-			{"theatre", "curtain", true},
-			{"theatre", "curtai", false},
-			{"theatre", "", false},
-			{"cinema", "", false},
-			{"cinema", "curtain", false},
-		} {
-			if got := s.KeyValid(c.stream, c.key); got != c.valid {
-				t.Errorf("stream %q, key %q: %v", c.stream, c.key, got)
-			}
-		}
-	})
-}
-
 func TestConfigIsChecked(t *testing.T) {
 	good := func() origin.Config {
 		return origin.Config{Dir: t.TempDir(), AuthorityKey: authority, Store: relay.NewStore()}
@@ -177,6 +157,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"no publish key": {{Name: "theatre"}},
 		"twice":          {{Name: "theatre", PublishKey: "a"}, {Name: "theatre", PublishKey: "b"}},
 		"reserved":       {{Name: "pool", PublishKey: "a"}},
+		"two keys":       {{Name: "theatre", PublishKey: "a", Broadcasters: map[string]string{"van": "a"}}},
+		"same key":       {{Name: "theatre", PublishKey: "a", SameKey: "oldest"}},
 		"part target":    {{Name: "theatre", PublishKey: "a", Constants: relay.ConstantsFor(2*time.Second, time.Millisecond)}},
 	} {
 		config := good()

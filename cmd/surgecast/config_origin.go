@@ -63,6 +63,15 @@ type StreamConfig struct {
 	// Required.
 	PublishKeyFile string `yaml:"publish_key_file"`
 
+	// Broadcasters have keys of their own to the stream, so that one can be
+	// taken back and the log says who came. Default none.
+	Broadcasters []BroadcasterConfig `yaml:"broadcasters"`
+
+	// SameKey says which of two encoders publishes that come to the stream with
+	// its key, or with those of two broadcasters: newest_wins, or refuse, which
+	// refuses the newer one while the older one sends. Default newest_wins.
+	SameKey SameKey `yaml:"same_key"`
+
 	// TargetDuration is the length that no segment exceeds, in whole seconds.
 	// It can't be changed while a stream runs. Default 2s.
 	TargetDuration Duration `yaml:"target_duration"`
@@ -86,6 +95,19 @@ type StreamConfig struct {
 
 	// PublishKey is read from PublishKeyFile.
 	PublishKey string
+}
+
+// BroadcasterConfig is a broadcaster with a key to a stream.
+type BroadcasterConfig struct {
+	// Name is what the log calls it: a-z, 0-9 and "-". Required.
+	Name string `yaml:"name"`
+
+	// KeyFile names the file with its key. Required. No two keys to a stream may
+	// be the same; a broadcaster may have one to several streams.
+	KeyFile string `yaml:"key_file"`
+
+	// Key is read from KeyFile.
+	Key string
 }
 
 func defaultOriginConfig() OriginConfig {
@@ -174,8 +196,47 @@ func (c *OriginConfig) completeStreams(d *document) error {
 			return err
 		}
 		s.PublishKey = string(key)
+		if err := s.completeBroadcasters(d, i); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// completeBroadcasters reads the keys of the stream number i.
+func (s *StreamConfig) completeBroadcasters(d *document, i int) error {
+	whose := map[string]string{s.PublishKey: "the stream itself"}
+	names := map[string]bool{}
+	for n := range s.Broadcasters {
+		b := &s.Broadcasters[n]
+		at := func(key string) []any { return place("streams", i, "broadcasters", n, key) }
+		if !broadcasterForm.MatchString(b.Name) || names[b.Name] {
+			return d.at(at("name"), "streams[%d].broadcasters[%d].name: write 1 to 64 of a-z, 0-9 and \"-\", for each another one", i, n)
+		}
+		names[b.Name] = true
+		key, err := d.secret(at("key_file"), b.KeyFile, "the key of broadcaster "+b.Name)
+		if err != nil {
+			return err
+		}
+		b.Key = string(key)
+		if other := whose[b.Key]; other != "" {
+			return d.at(at("key_file"), "streams[%d].broadcasters[%d].key_file: %s has the same key as %s: give each its own", i, n, b.Name, other)
+		}
+		whose[b.Key] = b.Name
+	}
+	return nil
+}
+
+// broadcasterForm is that of a name in the log and in status.
+var broadcasterForm = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+// broadcasterKeys are the keys of the broadcasters by their names.
+func (s StreamConfig) broadcasterKeys() map[string]string {
+	keys := make(map[string]string, len(s.Broadcasters))
+	for _, b := range s.Broadcasters {
+		keys[b.Name] = b.Key
+	}
+	return keys
 }
 
 // leastDVR is the shortest long list that is worth a file.

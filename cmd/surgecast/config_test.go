@@ -354,6 +354,22 @@ func TestBadConfigs(t *testing.T) {
 			`streams[0].publish_key_file is missing: it names the file with the key that the encoder gives ("surgecast init" makes one)`,
 		},
 		{
+			"a broadcaster without a key", "origin", "    broadcasters: []  ", "    broadcasters: [{name: van}]", "",
+			`streams[0].broadcasters[0].key_file is missing: it names the file with the key of broadcaster van ("surgecast init" makes one)`,
+		},
+		{
+			"a broadcaster with the stream's key", "origin", "    broadcasters: []  ", "    broadcasters: [{name: van, key_file: theatre.key}]", "",
+			`streams[0].broadcasters[0].key_file: van has the same key as the stream itself: give each its own`,
+		},
+		{
+			"a broadcaster with a shout", "origin", "    broadcasters: []  ", "    broadcasters: [{name: VAN, key_file: pool.secret}]", "",
+			`streams[0].broadcasters[0].name: write 1 to 64 of a-z, 0-9 and "-", for each another one`,
+		},
+		{
+			"the oldest wins", "origin", "    same_key: newest_wins", "    same_key: oldest_wins", "",
+			`streams[0].same_key: "oldest_wins" is neither: write newest_wins or refuse`,
+		},
+		{
 			"secret is a folder", "relay", "pool_secret_file: pool.secret", "pool_secret_file: .", "",
 			`pool_secret_file: DIR is no file: write the path of the file with the pool's secret`,
 		},

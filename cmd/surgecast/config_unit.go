@@ -302,3 +302,17 @@ func (s *SteerBy) UnmarshalText(text []byte) error {
 	}
 	return fmt.Errorf("%q is neither: write names or addresses", text)
 }
+
+// SameKey says which of two encoders publishes that come with a key to the same
+// stream.
+type SameKey string
+
+// UnmarshalText reads a SameKey.
+func (k *SameKey) UnmarshalText(text []byte) error {
+	switch v := origin.SameKey(text); v {
+	case origin.NewestWins, origin.RefuseNewer:
+		*k = SameKey(v)
+		return nil
+	}
+	return fmt.Errorf("%q is neither: write %s or %s", text, origin.NewestWins, origin.RefuseNewer)
+}

@@ -35,7 +35,7 @@ func testOrigin(t *testing.T, listen string) (store *relay.Store, address string
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := origin.NewRTSP(origin.RTSPConfig{Listen: listen, UDPRTP: "127.0.0.1:0", Origin: o})
+	r, err := origin.NewRTSP(origin.RTSPConfig{Listen: listen, UDPRTP: "127.0.0.1:0", Gate: origin.NewGate(origin.GateConfig{Origin: o})})
 	if err != nil {
 		t.Fatal(err)
 	}

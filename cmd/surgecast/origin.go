@@ -54,6 +54,7 @@ type originNode struct {
 	*node
 	config *OriginConfig
 	origin *origin.Origin
+	gate   *origin.Gate
 	rtsp   *origin.RTSP // nil when turned off
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
@@ -90,12 +91,13 @@ func (o *originNode) build(_ context.Context) (err error) {
 	if o.dvr, err = relay.OpenDVR(o.dvrConfig()); err != nil {
 		return err
 	}
+	o.gate = origin.NewGate(origin.GateConfig{Origin: o.origin, Logger: o.log})
 	if o.config.RTSP.Port != 0 {
 		o.rtsp, err = origin.NewRTSP(origin.RTSPConfig{
 			Listen:  o.at(o.config.RTSP.Port),
 			UDPRTP:  o.at(o.config.RTSP.RTPPort),
 			UDPRTCP: o.at(o.config.RTSP.RTCPPort),
-			Origin:  o.origin,
+			Gate:    o.gate,
 			Logger:  o.log,
 		})
 		if err != nil {
@@ -121,6 +123,7 @@ func (o *originNode) streams() []origin.StreamConfig {
 		streams = append(streams, origin.StreamConfig{
 			Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants(), DVR: time.Duration(s.DVR),
 			Audio: origin.AudioMode(s.Audio), Languages: s.Languages,
+			Broadcasters: s.broadcasterKeys(), SameKey: origin.SameKey(s.SameKey),
 		})
 	}
 	return streams

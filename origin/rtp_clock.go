@@ -65,14 +65,13 @@ func durationToTicks(d time.Duration, clockRate int64) int64 {
 }
 
 // trackClock extends the 32-bit timestamps of one track and remembers what its
-// sender reports say. It is used by one goroutine.
+// sender reports say. The rtpFeed's lock guards it.
 type trackClock struct {
 	clockRate int64
 
-	running bool
-	ssrc    uint32 // of the RTP packets, once there was one
-	packets int    // RTP packets seen
-	newest  int64  // extended timestamp of the newest packet
+	timestamps unwrapper // running from the first packet or report on
+	ssrc       uint32    // of the RTP packets, once there was one
+	packets    int       // RTP packets seen
 
 	report   reference // the newest sender report
 	reported bool
@@ -83,30 +82,27 @@ type trackClock struct {
 	earliest reference
 }
 
-// extend maps a 32-bit timestamp to the extended value nearest to the newest
-// one: a step of up to 2^31 ticks in either direction survives the wrap.
-func (c *trackClock) extend(timestamp uint32) int64 {
-	if !c.running {
-		c.running = true
-		c.newest = int64(timestamp)
-	}
-	return c.newest + int64(int32(timestamp-uint32(c.newest)))
+func newTrackClock(clockRate int) trackClock {
+	return trackClock{clockRate: int64(clockRate), timestamps: unwrapper{bits: 32}}
 }
+
+// extend maps a 32-bit timestamp to the extended one nearest to the newest
+// packet's.
+func (c *trackClock) extend(timestamp uint32) int64 { return c.timestamps.extend(uint64(timestamp)) }
 
 // packet extends the timestamp of an RTP packet that came at arrival.
 func (c *trackClock) packet(ssrc, timestamp uint32, arrival time.Time) int64 {
 	if c.packets == 0 && c.reported && c.ssrc != ssrc {
 		// The report that came before the first packet was about something else.
-		c.reported, c.sane, c.running = false, false, false
+		c.reported, c.sane, c.timestamps.running = false, false, false
 	}
 	c.ssrc = ssrc
-	c.newest = c.extend(timestamp)
-	here := reference{timestamp: c.newest, wall: arrival}
-	if c.packets == 0 || arrival.Before(c.earliest.wallTime(c.newest, c.clockRate)) {
-		c.earliest = here
+	newest := c.timestamps.take(uint64(timestamp))
+	if c.packets == 0 || arrival.Before(c.earliest.wallTime(newest, c.clockRate)) {
+		c.earliest = reference{timestamp: newest, wall: arrival}
 	}
 	c.packets++
-	return c.newest
+	return newest
 }
 
 // senderReport takes in a report. Reports about other senders and those

@@ -7,7 +7,6 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
-	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 	"github.com/pion/rtp"
 )
 
@@ -21,7 +20,7 @@ func mustDepacketizer(t testing.TB, f format.Format) depacketizer {
 }
 
 // feedPackets returns all units of the packets, and how many errors there were.
-func feedPackets(d depacketizer, packets ...*rtp.Packet) (units []accessUnit, failed int) {
+func feedPackets(d depacketizer, packets ...*rtp.Packet) (units []rtpUnit, failed int) {
 	for _, p := range packets {
 		got, err := d.depacketize(p)
 		units = append(units, got...)
@@ -47,55 +46,13 @@ func h264Format(sps, pps []byte) *format.H264 {
 	return &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: sps, PPS: pps}
 }
 
-func TestParameterSetsFromSDP(t *testing.T) {
-	d := mustDepacketizer(t, h264Format(testSPS, testPPS))
-	units, _ := feedPackets(d, packet(1, true, testIDR...), packet(2, true, testP...), packet(3, true, testIDR...))
-	if len(units) != 3 || !units[0].random || units[1].random {
-		t.Fatalf("units %+v", units)
-	}
-	for _, i := range []int{0, 2} {
-		if !samePayload(units[i].payload, testSPS, testPPS, testIDR) {
-			t.Errorf("key picture %d: %x", i, units[i].payload)
-		}
-	}
-	if !samePayload(units[1].payload, testP) {
-		t.Errorf("picture: %x", units[1].payload)
-	}
-}
-
-// Parameter sets in the stream are remembered, also when they come alone and
-// with a marker of their own; delimiters disappear.
-func TestParameterSetsInBand(t *testing.T) {
-	d := mustDepacketizer(t, h264Format(nil, nil))
-	if d.codec() != nil {
-		t.Error("a codec without parameter sets")
-	}
-	otherPPS := []byte{0x68, 0xee, 0x3c, 0xb0}
-	units, _ := feedPackets(d,
-		packet(1, true, testSPS...), packet(1, true, testPPS...),
-		packet(1, false, 0x09, 0xf0), packet(1, true, testIDR...),
-		packet(2, false, otherPPS...), packet(2, true, testIDR...),
-		packet(3, true, testIDR...))
-	if len(units) != 3 {
-		t.Fatalf("units %+v", units)
-	}
-	for i, pps := range [][]byte{testPPS, otherPPS, otherPPS} {
-		if !samePayload(units[i].payload, testSPS, pps, testIDR) {
-			t.Errorf("key picture %d: %x", i, units[i].payload)
-		}
-	}
-	if c, ok := d.codec().(*codecs.H264); !ok || !bytes.Equal(c.PPS, otherPPS) {
-		t.Errorf("codec %+v", d.codec())
-	}
-}
-
 // Without markers a picture ends where the next timestamp begins.
 func TestPicturesWithoutMarker(t *testing.T) {
 	d := mustDepacketizer(t, h264Format(testSPS, testPPS))
 	units, _ := feedPackets(d,
 		packet(1, false, testIDR...), packet(1, false, testIDR...),
 		packet(2, false, testP...), packet(3, true, testP...))
-	if len(units) != 3 || len(units[0].payload) != 4 || units[0].timestamp != 1 || units[1].timestamp != 2 || units[2].timestamp != 3 {
+	if len(units) != 3 || len(units[0].payload) != 2 || units[0].timestamp != 1 || units[1].timestamp != 2 || units[2].timestamp != 3 {
 		t.Fatalf("units %+v", units)
 	}
 }
@@ -108,7 +65,7 @@ func TestLostPacketDropsPicture(t *testing.T) {
 	hole := packet(1, false, middle...)
 	d.lost(hole)
 	more, failed := feedPackets(d, hole, packet(1, true, end...), packet(2, true, testP...))
-	if units = append(units, more...); len(units) != 1 || units[0].timestamp != 2 || failed != 2 {
+	if units = append(units, more...); len(units) != 1 || units[0].timestamp != 2 || !units[0].afterLoss || failed != 2 {
 		t.Fatalf("%d failed, units %+v", failed, units)
 	}
 }
@@ -163,7 +120,11 @@ func FuzzDepacketizer(f *testing.F) {
 	f.Add(byte(4), pack([]byte{0xfc, 1, 2}, nil))
 	f.Fuzz(func(t *testing.T, kind byte, input []byte) {
 		formats := fuzzFormats()
-		d := mustDepacketizer(t, formats[int(kind)%len(formats)])
+		d, c, err := newDepacketizer(formats[int(kind)%len(formats)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := newForm(c)
 		var timestamp uint32
 		var last int64 = -1 << 62
 		for len(input) >= 2 {
@@ -182,8 +143,12 @@ func FuzzDepacketizer(f *testing.F) {
 				if len(u.payload) == 0 {
 					t.Fatal("empty unit")
 				}
+				s, err := form.shape(&timedUnit{afterLoss: u.afterLoss, payload: u.payload})
+				if err != nil || len(s.payload) == 0 {
+					continue
+				}
 				pts := int64(u.timestamp)
-				dts, err := d.dts(u, pts)
+				dts, err := form.dts(s, unitTimes{pts: pts})
 				if err == nil && (dts > pts || dts <= last) {
 					t.Fatalf("DTS %d after %d with PTS %d", dts, last, pts)
 				}
@@ -191,7 +156,7 @@ func FuzzDepacketizer(f *testing.F) {
 					last = dts
 				}
 			}
-			_ = checkCodec(d.codec())
+			_ = checkCodec(form.codec())
 		}
 	})
 }

@@ -30,7 +30,7 @@ func TestNTPTime(t *testing.T) {
 }
 
 func TestTimestampsAreExtended(t *testing.T) {
-	c := trackClock{clockRate: 90000}
+	c := newTrackClock(90000)
 	now := time.Now()
 	var got []int64
 	for _, timestamp := range []uint32{0xfffffff0, 0x00000010, 0xfffffffe, 0x00000020, 0x7fffffff, 0xfffffffe, 0x00000001} {
@@ -65,7 +65,7 @@ func TestTicks(t *testing.T) {
 
 func TestSenderReports(t *testing.T) {
 	now := time.Now()
-	c := trackClock{clockRate: 48000}
+	c := newTrackClock(48000)
 	if !c.senderReport(&rtcp.SenderReport{SSRC: 7, NTPTime: 0, RTPTime: 5}, now) || c.reported {
 		t.Error("a report without wall clock was used")
 	}
@@ -112,7 +112,7 @@ func FuzzSenderReport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c := trackClock{clockRate: 90000}
+		c := newTrackClock(90000)
 		for i, p := range packets {
 			report, ok := p.(*rtcp.SenderReport)
 			if !ok {

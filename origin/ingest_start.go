@@ -3,12 +3,20 @@ package origin
 import "time"
 
 // The beginning of a publication: units are held back until there is a key
-// picture and the sender reports have told how the tracks belong together.
+// picture, something of each track, and it is known how the tracks belong
+// together.
+
+// heldUnit is a unit that is ready to be published.
+type heldUnit struct {
+	timedUnit
+	shaped
+	track *ingestTrack
+}
 
 // hold keeps a unit until the publication begins. Video begins with a key
 // picture; of audio the newest is kept, so that it is there when one comes.
 func (in *ingest) hold(unit heldUnit) {
-	if in.tracks[unit.track].video && in.first() == nil && (!unit.random || in.tracks[unit.track].depack.codec() == nil) {
+	if unit.track.video && in.first() == nil && (!unit.random || unit.track.form.codec() == nil) {
 		return
 	}
 	in.held = append(in.held, unit)
@@ -27,7 +35,7 @@ func (in *ingest) holdsTooMuch() bool {
 // or the first frame of a publication without video.
 func (in *ingest) first() *heldUnit {
 	for i, unit := range in.held {
-		if in.tracks[unit.track].video || !in.tracks[0].video {
+		if unit.track.video || !in.tracks[0].video {
 			return &in.held[i]
 		}
 	}
@@ -47,7 +55,7 @@ func (in *ingest) start(now time.Time) error {
 		}
 		return nil
 	}
-	if !in.allReported() && now.Sub(in.begun) < reportWait && !in.holdsTooMuch() {
+	if !in.complete() && now.Sub(in.begun) < startWait && !in.holdsTooMuch() {
 		return nil
 	}
 	in.synchronize(*first)
@@ -68,81 +76,51 @@ func (in *ingest) start(now time.Time) error {
 	return nil
 }
 
-// allReported says whether every track has packets and a sender report.
-func (in *ingest) allReported() bool {
+// complete tells whether all is there that a publication is held back for.
+func (in *ingest) complete() bool {
 	for _, track := range in.tracks {
-		if track.clock.packets == 0 || !track.clock.reported {
+		if !track.seen {
 			return false
 		}
 	}
-	return true
+	return in.tie == nil || in.tie.known()
 }
 
 // synchronize lays the common zero of all tracks onto the first unit. It is
-// done once: later sender reports move wall times, never a PTS.
+// done once: what is learned later moves wall times, never a PTS.
 func (in *ingest) synchronize(first heldUnit) {
-	clock := &in.tracks[first.track].clock
-	in.byReports = in.reportsAgree()
-	in.zeroHere = clock.earliest.wallTime(first.timestamp, clock.clockRate)
-	in.zero = in.zeroHere
-	if in.byReports {
-		in.zero = clock.report.wallTime(first.timestamp, clock.clockRate)
+	in.zero = first.pts
+	if in.tie == nil {
+		return
 	}
+	in.tie.synchronize(first.track.announced, first.pts)
 	for _, track := range in.tracks {
-		if track.clock.packets > 0 {
+		if track.seen {
 			in.anchor(track)
 		}
 	}
-	if !in.byReports && len(in.tracks) > 1 {
-		in.logger.Warn("no usable RTCP sender reports, audio and video are synchronized by arrival",
-			"waited", reportWait)
-	}
-}
-
-// reportsAgree says whether all tracks that send have sender reports and these
-// tell of about the same latency.
-func (in *ingest) reportsAgree() bool {
-	var least, most time.Duration
-	var seen bool
-	for _, track := range in.tracks {
-		clock := &track.clock
-		if clock.packets == 0 {
-			continue
-		}
-		if !clock.reported {
-			return false
-		}
-		latency := clock.earliest.wall.Sub(clock.report.wallTime(clock.earliest.timestamp, clock.clockRate))
-		if !seen {
-			least, most, seen = latency, latency, true
-		}
-		least, most = min(least, latency), max(most, latency)
-	}
-	return most-least <= maxLatencySpread
 }
 
 // anchor fixes where a track's PTS counts from. A track that sends its first
-// packet later than the others is anchored then.
+// unit later than the others is anchored then.
 func (in *ingest) anchor(track *ingestTrack) {
-	clock := &track.clock
-	track.anchored = true
-	if in.byReports && clock.reported {
-		track.offset = clock.report.timestampAt(in.zero, clock.clockRate)
-		return
+	track.anchored, track.offset = true, in.zero
+	if in.tie != nil {
+		track.offset = in.tie.offset(track.announced)
 	}
-	track.offset = clock.earliest.timestampAt(in.zeroHere, clock.clockRate)
 }
 
 // describe returns the tracks of the publication. All codecs are known by now:
-// audio's from the SDP, and without parameter sets there is no first picture.
+// audio's from the announcement, and without parameter sets there is no first
+// picture.
 func (in *ingest) describe() ([]Track, error) {
 	tracks := make([]Track, len(in.tracks))
 	for i, track := range in.tracks {
-		c := track.depack.codec()
+		c := track.form.codec()
 		if err := checkCodec(c); err != nil {
 			return nil, err
 		}
-		tracks[i] = Track{Codec: c, ClockRate: int(track.clock.clockRate), Missing: track.clock.packets == 0}
+		tracks[i] = Track{Codec: c, ClockRate: int(track.clockRate), Missing: !track.seen}
 	}
 	return tracks, nil
 }
@@ -150,26 +128,42 @@ func (in *ingest) describe() ([]Track, error) {
 // write gives a unit to the publication. Units from before the zero are left
 // out: sound before the first picture, pictures that refer to one before it.
 func (in *ingest) write(unit heldUnit) error {
-	track := in.tracks[unit.track]
+	track := unit.track
 	if !track.anchored {
 		in.anchor(track)
 	}
-	pts := unit.timestamp - track.offset
-	if pts < 0 {
+	ticks := unitTimes{pts: durationToTicks(unit.pts-track.offset, track.clockRate), dtsKnown: unit.dtsKnown}
+	if ticks.pts < 0 {
 		return nil
 	}
-	dts, err := track.depack.dts(unit.accessUnit, pts)
+	if unit.dtsKnown {
+		ticks.dts = durationToTicks(unit.dts-track.offset, track.clockRate)
+	}
+	dts, err := track.form.dts(unit.shaped, ticks)
 	if err != nil {
-		in.damage(unit.arrival, err)
+		in.reception.damage(unit.arrival, err)
 		return nil
 	}
 	in.units++
 	return in.sink.Write(Unit{
-		Track:    unit.track,
-		PTS:      pts,
+		Track:    track.index,
+		PTS:      ticks.pts,
 		DTS:      dts,
-		WallTime: track.clock.wallTime(unit.timestamp, unit.arrival),
+		WallTime: in.wallTime(unit),
 		Random:   unit.random,
-		Payload:  unit.payload,
+		Payload:  unit.shaped.payload,
 	})
+}
+
+// wallTime is when the unit was captured, as far as the encoder tells, else when
+// it came.
+func (in *ingest) wallTime(unit heldUnit) time.Time {
+	wall := unit.wall
+	if wall.IsZero() && in.tie != nil {
+		wall = in.tie.wallTime(unit.track.announced, unit.pts)
+	}
+	if wall.IsZero() {
+		return unit.arrival
+	}
+	return wall
 }

@@ -1,0 +1,182 @@
+package origin
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
+)
+
+// essence is one elementary stream as a protocol announces it, before anything
+// is known of whether it can be played.
+type essence struct {
+	kind essenceKind
+	name string // of the codec, as the protocol calls it
+
+	// codec has the parameter sets that are told outside of the media, as far
+	// as they are; nil when there is a problem.
+	codec codecs.Codec
+
+	// problem is why it can't be taken, and what to set on the encoder.
+	problem error
+}
+
+type essenceKind int
+
+const (
+	essenceOther essenceKind = iota // data, subtitles: dropped
+	essenceVideo
+	essenceAudio
+)
+
+func (e essence) String() string {
+	kind := [...]string{"data", "video", "audio"}[e.kind]
+	return kind + " " + e.name
+}
+
+// errUnsupported follows the name of a codec.
+var errUnsupported = errors.New("is not supported: set the encoder to H.264 (or H.265) and AAC-LC (or Opus)")
+
+// newEssence is what a codec is that the packager knows.
+func newEssence(c codecs.Codec) essence {
+	kind := essenceAudio
+	if c.IsVideo() {
+		kind = essenceVideo
+	}
+	return essence{kind: kind, name: family(c), codec: c}
+}
+
+// clockRate is that of a publication's track: of video the one that all
+// protocols have, of audio the number of samples a second.
+func clockRate(c codecs.Codec) int {
+	switch c := c.(type) {
+	case *codecs.MPEG4Audio:
+		return c.Config.SampleRate
+	case *codecs.Opus:
+		return opusClockRate
+	}
+	return videoClockRate
+}
+
+const opusClockRate = 48000
+
+// check says what is wrong with an essence, as far as can be told before its
+// first picture.
+func (e essence) check() error {
+	if e.problem != nil {
+		return e.problem
+	}
+	return checkCodec(e.codec)
+}
+
+// chosenEssences are those that are published, in the publication's order.
+type chosenEssences struct {
+	all     []essence
+	index   []int // into all
+	dropped []essence
+}
+
+// chooseEssences takes the first video and up to maxSounds audio of what a
+// client announces. Its error says what to set on the encoder.
+func chooseEssences(all []essence) (chosenEssences, error) {
+	chosen := chosenEssences{all: all}
+	for _, kind := range []essenceKind{essenceVideo, essenceAudio} {
+		room := 1
+		if kind == essenceAudio {
+			room = maxSounds
+		}
+		first := true
+		for i, e := range all {
+			if e.kind != kind {
+				continue
+			}
+			err := e.check()
+			if err != nil && first {
+				return chosenEssences{}, err
+			}
+			first = false
+			if err != nil || room == 0 {
+				chosen.dropped = append(chosen.dropped, e)
+				continue
+			}
+			room--
+			chosen.index = append(chosen.index, i)
+		}
+	}
+	for _, e := range all {
+		if e.kind == essenceOther {
+			chosen.dropped = append(chosen.dropped, e)
+		}
+	}
+	if len(chosen.index) == 0 {
+		return chosenEssences{}, errors.New("neither video nor audio is announced: set the encoder to H.264 and AAC-LC")
+	}
+	return chosen, nil
+}
+
+// names are those of the codecs.
+func (c chosenEssences) names() (names []string) {
+	for _, i := range c.index {
+		names = append(names, c.all[i].name)
+	}
+	return names
+}
+
+// warn tells before anybody watches what a part of the viewers will not get.
+func (c chosenEssences) warn(logger *slog.Logger) {
+	if len(c.dropped) > 0 {
+		names := make([]string, len(c.dropped))
+		for i, e := range c.dropped {
+			names[i] = e.String()
+		}
+		logger.Warn("what can't be published is dropped, of video all but the first: turn it off on the encoder", "dropped", names)
+	}
+	for _, i := range c.index {
+		if _, ok := c.all[i].codec.(*codecs.H265); ok {
+			logger.Warn("H.265 plays in Safari, and elsewhere only where the device has a decoder for it: set the encoder to H.264 to reach everyone")
+		}
+	}
+}
+
+// form is what a codec demands of its units. It is used by one goroutine.
+type form interface {
+	// shape turns a unit's payload into that of a Unit. An error means that the
+	// unit is of no use; without payload there is nothing to publish.
+	shape(u *timedUnit) (shaped, error)
+	// codec describes the track with its newest parameter sets, or is nil
+	// while some are missing.
+	codec() codecs.Codec
+	// dts returns the decoding time of a unit in ticks, in the order of coming.
+	dts(s shaped, t unitTimes) (int64, error)
+}
+
+// shaped is the payload of a Unit.
+type shaped struct {
+	payload [][]byte
+	random  bool // decoding can start here
+	changed bool // the track's parameter sets are other ones than before
+}
+
+// unitTimes are in ticks of the track.
+type unitTimes struct {
+	pts, dts int64
+	dtsKnown bool
+}
+
+// newForm returns the form of a codec that was chosen.
+func newForm(c codecs.Codec) form {
+	switch c := c.(type) {
+	case *codecs.H264:
+		return newVideoForm(h264Codec{}, parameterSets{nil, setOf(c.SPS), setOf(c.PPS)})
+	case *codecs.H265:
+		return newVideoForm(h265Codec{}, parameterSets{setOf(c.VPS), setOf(c.SPS), setOf(c.PPS)})
+	}
+	return &audioForm{description: c}
+}
+
+func setOf(set []byte) [][]byte {
+	if len(set) == 0 {
+		return nil
+	}
+	return [][]byte{set}
+}

@@ -1,0 +1,266 @@
+package origin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// How a protocol brings a publisher in; docs/ARCHITECTURE.md has the rules.
+//
+//	listener ─▶ handshake ─▶ Gate.admit ─▶ admission.open ─▶ ingest.enqueue … ingest.end
+//	 (places)                 key, policy    essences          timedUnit
+//	                                            └─▶ ingest.run, on a goroutine of its own
+
+// Why a publisher is not admitted.
+var (
+	// ErrKeyRefused does not tell which of both, so that nobody can find out
+	// which streams there are.
+	ErrKeyRefused = errors.New("wrong key or unknown stream")
+
+	// ErrTaken: another encoder publishes the stream, and the newer one does not
+	// win, by the stream's SameKey or since it asked not to.
+	ErrTaken = errors.New("another encoder has the stream")
+)
+
+const (
+	defaultMaxConnections           = 64
+	defaultMaxConnectionsPerAddress = 16
+
+	// aliveFor is how long an encoder that sends nothing keeps its stream from
+	// others under RefuseNewer: an encoder that lost its link without a word
+	// gets in again after this.
+	aliveFor = 2 * time.Second
+)
+
+// GateConfig configures a Gate.
+type GateConfig struct {
+	// Origin takes the publications. Required.
+	Origin *Origin
+
+	// MaxConnections bounds the connections of all publishers together,
+	// MaxConnectionsPerAddress those of one IP address. Defaults: 64 and 16.
+	// Beyond, those give way that were not admitted yet.
+	MaxConnections, MaxConnectionsPerAddress int
+
+	// Logger, default none.
+	Logger *slog.Logger
+}
+
+// Gate admits publishers, by whatever protocol they come.
+type Gate struct {
+	publishers publishers
+	logger     *slog.Logger
+	places     *places
+	failures   *failures
+
+	mu    sync.Mutex
+	feeds map[*ingest]admission // those that run
+}
+
+// publishers is what a Gate needs of an Origin.
+type publishers interface {
+	// entry tells who may publish a stream; ok is false for unknown streams.
+	entry(stream string) (e entry, ok bool)
+	// maxKeys is the largest number of keys that a stream has.
+	maxKeys() int
+	publish(stream string, tracks []Track) (publication, error)
+}
+
+// entry is what a stream asks of its publishers.
+type entry struct {
+	keys    []publishKey
+	sameKey SameKey
+}
+
+// publishKey is one of the keys to a stream.
+type publishKey struct {
+	broadcaster string // "" for the key of the stream itself
+	key         string
+}
+
+// NewGate returns a gate to the streams of an Origin.
+func NewGate(config GateConfig) *Gate {
+	return newGate(config, originPublishers{config.Origin})
+}
+
+func newGate(config GateConfig, publishers publishers) *Gate {
+	if config.MaxConnections == 0 {
+		config.MaxConnections = defaultMaxConnections
+	}
+	if config.MaxConnectionsPerAddress == 0 {
+		config.MaxConnectionsPerAddress = defaultMaxConnectionsPerAddress
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Gate{
+		publishers: publishers,
+		logger:     config.Logger,
+		places:     &places{maxTotal: config.MaxConnections, maxPerAddress: config.MaxConnectionsPerAddress, logger: config.Logger},
+		failures:   newFailures(),
+		feeds:      make(map[*ingest]admission),
+	}
+}
+
+// listen lays the limits over a listener.
+func (g *Gate) listen(listener net.Listener) *limitedListener {
+	return newLimitedListener(listener, g.places)
+}
+
+// proof tells whether a client has shown that it knows the key. Its time may
+// not depend on how much of the key is right.
+type proof func(key string) bool
+
+// plainKey is the proof of a client that sends the key itself.
+func plainKey(sent string) proof {
+	return func(key string) bool { return equalSecret(sent, key) }
+}
+
+// equalSecret compares in a time that depends on neither text nor length.
+func equalSecret(a, b string) bool {
+	hashA, hashB := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(hashA[:], hashB[:]) == 1
+}
+
+// attempt is a client that wants to publish.
+type attempt struct {
+	protocol string // for the log: "RTSP"
+	stream   string
+	proof    proof
+	remote   net.Addr
+	yields   bool // it does not want to throw another one out
+}
+
+// admission lets one client publish one stream.
+type admission struct {
+	attempt
+	broadcaster string // whose key it was, "" for the stream's own
+	sameKey     SameKey
+	gate        *Gate
+	logger      *slog.Logger
+}
+
+// admit checks a client's key. A refusal for a wrong key is delayed after some
+// of them from one address, until ctx ends.
+//
+// Errors: ErrKeyRefused, ErrTaken.
+func (g *Gate) admit(ctx context.Context, a attempt) (*admission, error) {
+	e, known := g.publishers.entry(a.stream)
+	broadcaster, valid := g.keyOf(e, a.proof)
+	if !valid {
+		g.refuseKey(ctx, a, known)
+		return nil, ErrKeyRefused
+	}
+	logger := g.logger.With("stream", a.stream, "protocol", a.protocol, "remote", a.remote.String())
+	if broadcaster != "" {
+		logger = logger.With("broadcaster", broadcaster)
+	}
+	admitted := &admission{attempt: a, broadcaster: broadcaster, sameKey: e.sameKey, gate: g, logger: logger}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := admitted.free(); err != nil {
+		return nil, err
+	}
+	return admitted, nil
+}
+
+// keyOf tries all keys, and always as many as any stream has, with keys that
+// nobody knows in place of those that are missing: neither answer nor time tells
+// which streams there are.
+func (g *Gate) keyOf(e entry, proof proof) (broadcaster string, valid bool) {
+	decoy := rand.Text()
+	for i := range g.publishers.maxKeys() {
+		key := publishKey{key: decoy}
+		if i < len(e.keys) {
+			key = e.keys[i]
+		}
+		if proof(key.key) && key.key != decoy {
+			broadcaster, valid = key.broadcaster, true
+		}
+	}
+	return broadcaster, valid
+}
+
+// refuseKey logs and delays the refusal of a wrong key. A stream that isn't
+// configured is not named: people paste keys into the wrong place.
+func (g *Gate) refuseKey(ctx context.Context, a attempt, known bool) {
+	stream := a.stream
+	if !known {
+		stream = ""
+	}
+	g.logger.Warn("encoder refused", "reason", ErrKeyRefused, "stream", stream, "protocol", a.protocol, "remote", a.remote.String())
+	if delay := g.failures.add(addressOf(a.remote), time.Now()); delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// free tells whether the stream is there for this client. It needs gate.mu.
+func (a *admission) free() error {
+	for in, other := range a.gate.feeds {
+		if other.stream != a.stream {
+			continue
+		}
+		if a.yields || a.sameKey == RefuseNewer && in.alive(time.Now()) {
+			a.logger.Warn("encoder refused", "reason", ErrTaken)
+			return ErrTaken
+		}
+	}
+	return nil
+}
+
+// check tells what is wrong with the tracks, as open would, for protocols that
+// can say it to the client before media come.
+func (a *admission) check(tracks []essence) error {
+	_, err := chooseEssences(tracks)
+	if err != nil {
+		a.logger.Warn("encoder refused", "reason", err)
+	}
+	return err
+}
+
+// announcement is what a client says it will send.
+type announcement struct {
+	transport string    // for the log: "TCP"
+	tracks    []essence // all of them, in the client's order
+	tie       clockTie  // nil where all tracks count on one clock
+}
+
+// open checks the tracks and returns the ingest to send their units to. The
+// stream is taken over with the first key picture: newest wins, but only once
+// there is something to show.
+//
+// Errors: ErrTaken, and what is wrong with the tracks.
+func (a *admission) open(n announcement) (*ingest, error) {
+	tracks, err := chooseEssences(n.tracks)
+	if err != nil {
+		a.logger.Warn("encoder refused", "reason", err)
+		return nil, err
+	}
+	in := newIngest(n, tracks, func(tracks []Track) (publication, error) {
+		return a.gate.publishers.publish(a.stream, tracks)
+	}, a.logger)
+	a.gate.mu.Lock()
+	defer a.gate.mu.Unlock()
+	if err := a.free(); err != nil {
+		return nil, err
+	}
+	a.gate.feeds[in] = *a
+	in.gone = func() {
+		a.gate.mu.Lock()
+		defer a.gate.mu.Unlock()
+		delete(a.gate.feeds, in)
+	}
+	tracks.warn(a.logger)
+	a.logger.Info("encoder connected", "transport", n.transport, "codecs", tracks.names())
+	return in, nil
+}
