@@ -31,9 +31,11 @@ func TestExcess(t *testing.T) {
 		want  float64
 	}{
 		{[]int{50}, 0},
-		{[]int{60, 50, 40}, 0},
+		{[]int{55, 50, 45}, 0},
 		{[]int{0, 90}, 0},
-		{[]int{61, 50, 39}, 11. / 61},
+		{[]int{56, 50, 44}, 6. / 56},
+		{[]int{6, 4, 2}, 0},
+		{[]int{7, 3, 2}, 3. / 7},
 		{[]int{80, 20, 20, 20}, 45. / 80},
 	} {
 		var relays []Member
@@ -79,5 +81,35 @@ func TestOrder(t *testing.T) {
 		if order := Order(rng, tt.relays, tt.first, tt.n); len(order) != tt.want {
 			t.Errorf("%d of %d relays, first %q: %v", tt.n, len(tt.relays), tt.first, order)
 		}
+	}
+}
+
+// The emptier of two that are drawn is neither always the emptiest of all nor
+// ever the fullest; of four the emptiest one comes oftener.
+func TestEmptiest(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 5))
+	var relays []Member
+	for i := range 8 {
+		relays = append(relays, at(fmt.Sprintf("10.0.0.%d", i+1), 1000, 60+i))
+	}
+	const draws = 10_000
+	for _, tt := range []struct {
+		n           int
+		least, most float64 // how often the emptiest of all comes
+	}{{1, 0.12, 0.17}, {2, 0.24, 0.31}, {4, 0.48, 0.58}} {
+		count := map[string]float64{}
+		for range draws {
+			m, _ := Emptiest(rng, relays, tt.n)
+			count[m.Name]++
+		}
+		if got := count["10.0.0.1"] / draws; got < tt.least || got > tt.most {
+			t.Errorf("of %d: the emptiest in %.3f", tt.n, got)
+		}
+		if tt.n > 1 && count["10.0.0.8"] > 0 {
+			t.Errorf("of %d: the fullest %v times", tt.n, count["10.0.0.8"])
+		}
+	}
+	if _, ok := Emptiest(rng, nil, 2); ok {
+		t.Error("there is one of none")
 	}
 }

@@ -137,7 +137,13 @@ func (a *Admission) fits(bits float64, line int) bool {
 
 // admit lets a session of that many bits/s in, or not. One that watched before
 // says so (again), and is in as long as it harms nobody.
-func (a *Admission) admit(rate int64, again bool) bool {
+func (a *Admission) admit(rate int64, again bool) bool { return a.decide(rate, again, true) }
+
+// passOn decides as admit does about a session that will be another relay's, and
+// doesn't count it.
+func (a *Admission) passOn(rate int64, again bool) bool { return a.decide(rate, again, false) }
+
+func (a *Admission) decide(rate int64, again, counts bool) bool {
 	if a == nil || a.capacity.Load() == 0 {
 		return true
 	}
@@ -156,12 +162,23 @@ func (a *Admission) admit(rate int64, again bool) bool {
 		a.full = true
 		return false
 	}
+	if !counts {
+		return true
+	}
 	c := &a.coming[now%int64(len(a.coming))]
 	if c.second != now {
 		*c = coming{second: now}
 	}
 	c.bits += bits
 	return true
+}
+
+// Expected is what will go out, in bits/s, as soon as all who were let in are
+// served.
+func (a *Admission) Expected() float64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.expected()
 }
 
 // lookAtShedding needs a.mu.

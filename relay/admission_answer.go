@@ -17,7 +17,7 @@ func (s *server) turnedAway(t *target, r *laneRequest) *prepared {
 	switch {
 	case t.shed:
 		return serveAnswer(0, s.sayBusy)
-	case t.index == nil || r.head || s.Admission.admit(t.rate, strings.Contains(r.query, againMark)):
+	case t.index == nil || r.head || s.beginsHere(t.index, t.rate, r.query):
 		return nil
 	}
 	return serveAnswer(0, func(w http.ResponseWriter) { s.turnAway(w, r.path, r.query) })
@@ -25,9 +25,22 @@ func (s *server) turnedAway(t *target, r *laneRequest) *prepared {
 
 // letIn tells whether a request for a multivariant playlist is answered with
 // it. A GET begins a session; nodes come as they please.
-func (s *server) letIn(r *http.Request, st *Stream) bool {
-	return r.Method != http.MethodGet || s.fromNode(r) ||
-		s.Admission.admit(st.sessionRate(), strings.Contains(r.URL.RawQuery, againMark))
+func (s *server) letIn(r *http.Request, index *rendering, st *Stream) bool {
+	return r.Method != http.MethodGet || s.fromNode(r) || s.beginsHere(index, st.sessionRate(), r.URL.RawQuery)
+}
+
+// beginsHere tells whether a session may begin with this multivariant playlist.
+// One that leads to another relay is nothing that this one will have to send.
+func (s *server) beginsHere(index *rendering, rate int64, query string) bool {
+	again := strings.Contains(query, againMark)
+	if index.leads == "" {
+		return s.Admission.admit(rate, again)
+	}
+	if !s.Admission.passOn(rate, again) {
+		return false
+	}
+	s.Steering.Led(index.leads, rate)
+	return true
 }
 
 // turnAway sends a new session to another relay, once; one that was sent here

@@ -155,6 +155,46 @@ func TestAFullRelay(t *testing.T) {
 	}
 }
 
+// A session that begins at another relay is none of this one's, and that one is
+// told of by name.
+func TestSessionsThatAreLedElsewhereCountThere(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		a := NewAdmission(NewLoad(), 100e6)
+		stage := &steeringStage{pathways: somePathways[:2], here: somePathways[0].ID}
+		s := stage.steering()
+		s.Orders = func() [][]Pathway {
+			if leads {
+				return [][]Pathway{{somePathways[1], somePathways[0]}}
+			}
+			return [][]Pathway{somePathways[:2]}
+		}
+		h := twoRungs(t, a, "")
+		h.(*server).Steering = s
+		all := doors(t, h)
+		for _, d := range all {
+			for _, method := range []string{"GET", "HEAD"} {
+				if response := d.get(t, method, "/theatre/index.m3u8"); response.StatusCode != 200 {
+					t.Errorf("%s: %s", d.name, response.Status)
+				}
+			}
+		}
+		here, elsewhere := float64(len(all)*5e6), 0
+		if leads {
+			here, elsewhere = 0, len(all)
+		}
+		if got := a.Expected(); got != here {
+			t.Errorf("led elsewhere %v: %v bit/s are expected here, want %v", leads, got, here)
+		}
+		if len(stage.led) != elsewhere || elsewhere > 0 && stage.led[0] != somePathways[1].ID+" 5000000" {
+			t.Errorf("led elsewhere %v: told of %v", leads, stage.led)
+		}
+		a.full = true
+		if response := all[0].get(t, "GET", "/theatre/index.m3u8"); response.StatusCode != 503 || len(stage.led) != elsewhere {
+			t.Errorf("led elsewhere %v: a full relay says %s", leads, response.Status)
+		}
+	}
+}
+
 // Those who are refused in one moment do not come again in one.
 func TestRefusalsAreSpread(t *testing.T) {
 	a := NewAdmission(NewLoad(), 100e6)

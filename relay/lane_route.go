@@ -11,7 +11,7 @@ type target struct {
 	caching *caching   // of its stream
 	index   *rendering // of a multivariant playlist, or nil
 	steer   *Steering  // of a steering manifest, or nil
-	stream  string     // whose it is
+	stream  *Stream    // whose it is
 	window  *Window    // of a media playlist or of a media object
 	list    bool       // of window
 	parts   bool       // the node parts: there are no lists any more
@@ -38,7 +38,7 @@ func (s *server) locate(path string) (t target, ok bool) {
 		if st == nil {
 			return t, false
 		}
-		t.caching, t.steer, t.stream = st.caching, s.Steering, rest
+		t.caching, t.steer, t.stream = st.caching, s.Steering, st
 		return t, true
 	}
 	if !ok || first == "" || first[0] == '~' {

@@ -45,7 +45,7 @@ func (s *server) index(w http.ResponseWriter, r *http.Request, prefix, name, fil
 		s.fail(w, r, ErrNotFound, st.caching.refused)
 		return
 	}
-	if !s.letIn(r, st) {
+	if !s.letIn(r, index, st) {
 		s.turnAway(w, prefix+"/"+name+"/"+file, r.URL.RawQuery)
 		return
 	}

@@ -14,10 +14,15 @@ type SteeringConfig struct {
 	// pathway alone: the playlists go out as the origin wrote them. Nil means
 	// none.
 	Orders func() [][]Pathway
+	// Here returns the pathway of this relay, "" when it is none.
+	Here func() string
+	// Led is told of each viewer whose multivariant playlist begins with the
+	// pathway of another relay, and of what the session is said to need.
+	Led func(pathway string, bitsPerSecond int64)
 	// Priority returns the pathways for a viewer that knows those of these ids
 	// and is on one of them, "" when that is not known; the best first, at least
-	// two where there are.
-	Priority func(on string, known []string) []Pathway
+	// two where there are. Its session is said to need so much.
+	Priority func(on string, known []string, bitsPerSecond int64) []Pathway
 	// Server is the base URL under which any relay answers for the manifest,
 	// such as that of the zone's name. "": there is none, and each viewer asks
 	// the relay that it is sent to.
@@ -31,6 +36,7 @@ type Steering struct {
 
 	mu     sync.Mutex
 	drawn  time.Time // when orders were
+	here   string    // then
 	orders [][]Pathway
 	lists  map[string]*steeredList // by stream, in these orders; at most one for each stream of the store
 }
@@ -73,14 +79,23 @@ func (s *Steering) steered(stream string, plain *rendering, prefix string) *rend
 	i := l.turn
 	l.turn = (l.turn + 1) % len(s.orders)
 	if prefix != "" {
-		own := newRendering(l.ladder.on(order, s.manifestURI(stream, order), prefix))
+		own := s.render(l.ladder, stream, order, prefix)
 		own.private = true
 		return own
 	}
 	if l.made[i] == nil {
-		l.made[i] = newRendering(l.ladder.on(order, s.manifestURI(stream, order), ""))
+		l.made[i] = s.render(l.ladder, stream, order, "")
 	}
 	return l.made[i]
+}
+
+// render needs s.mu.
+func (s *Steering) render(l *ladder, stream string, order []Pathway, prefix string) *rendering {
+	r := newRendering(l.on(order, s.manifestURI(stream, order), prefix))
+	if order[0].ID != s.here {
+		r.leads = order[0].ID
+	}
+	return r
 }
 
 // refresh draws orders anew when they are a second old.
@@ -88,7 +103,7 @@ func (s *Steering) refresh() {
 	if !s.drawn.IsZero() && time.Since(s.drawn) < ordersAge {
 		return
 	}
-	s.drawn = time.Now()
+	s.drawn, s.here = time.Now(), s.Here()
 	s.orders = s.orders[:0]
 	s.lists = map[string]*steeredList{}
 	for _, order := range s.Orders() {

@@ -25,9 +25,9 @@ type manifest struct {
 
 // manifest returns the steering manifest of a stream for who asks with this
 // query. Error: ErrUnavailable, when there is nobody to name.
-func (s *Steering) manifest(stream, query string) ([]byte, error) {
+func (s *Steering) manifest(st *Stream, query string) ([]byte, error) {
 	on, known := steeringQuery(query)
-	pathways := s.Priority(on, known)
+	pathways := s.Priority(on, known, st.sessionRate())
 	if len(pathways) == 0 {
 		return nil, ErrUnavailable
 	}
@@ -38,7 +38,7 @@ func (s *Steering) manifest(stream, query string) ([]byte, error) {
 	if s.Server == "" {
 		// The next manifest comes from where the media come from, so that it
 		// comes at all when this relay is gone.
-		m.Reload = pathways[0].Base + manifestPath(stream, known)
+		m.Reload = pathways[0].Base + manifestPath(st.Name, known)
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -78,11 +78,12 @@ func describeManifest(h http.Header) {
 // steer answers /steering/{stream}. It never says 410 or 429, on which players
 // give steering up for the session.
 func (s *server) steer(w http.ResponseWriter, r *http.Request, stream string) {
-	if s.Steering == nil || s.Store.Stream(stream) == nil {
+	st := s.Store.Stream(stream)
+	if s.Steering == nil || st == nil {
 		s.fail(w, r, ErrNotFound, brief)
 		return
 	}
-	text, err := s.Steering.manifest(stream, r.URL.RawQuery)
+	text, err := s.Steering.manifest(st, r.URL.RawQuery)
 	if err != nil {
 		s.fail(w, r, err, noStore)
 		return

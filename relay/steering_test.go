@@ -27,6 +27,9 @@ type steeringStage struct {
 	server   string
 	on       string // of the last manifest asked for
 	known    []string
+	bits     int64
+	here     string   // the relay's own pathway
+	led      []string // whom viewers were led to
 }
 
 // steering gives each pathway the first place in one of three orders.
@@ -39,8 +42,10 @@ func (s *steeringStage) steering() *Steering {
 			}
 			return orders
 		},
-		Priority: func(on string, known []string) []Pathway {
-			s.on, s.known = on, known
+		Here: func() string { return s.here },
+		Led:  func(pathway string, bits int64) { s.led = append(s.led, fmt.Sprint(pathway, " ", bits)) },
+		Priority: func(on string, known []string, bits int64) []Pathway {
+			s.on, s.known, s.bits = on, known, bits
 			return s.pathways
 		},
 		Server: s.server,

@@ -34,6 +34,9 @@ type rendering struct {
 	gzip func() []byte // of text, compressed for the first who asks
 	// private: it was made for one viewer, and no cache keeps it.
 	private bool
+	// leads is the pathway of the other relay at which a multivariant playlist
+	// lets its viewers begin; "" when it is this one.
+	leads string
 
 	answers [listWays]atomic.Pointer[prepared] // by listGzip and listBlocking; nil until asked for
 }

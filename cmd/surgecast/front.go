@@ -97,15 +97,17 @@ func (n *node) isMember(address netip.Addr) bool {
 }
 
 // elsewhere is the base URL of another relay that is not full, for who finds no
-// room here.
+// room here. Such a viewer is sent on only once, so it is the emptiest of four:
+// after a loss the viewers of one relay come to all others within a second, before
+// these know of each other's.
 func (n *node) elsewhere() string {
 	var others []cluster.Member
-	for _, m := range n.cluster.Members() {
+	for _, m := range n.sound() {
 		if !m.Self {
 			others = append(others, m)
 		}
 	}
-	return draw(cluster.Serving(others))
+	return draw(cluster.Serving(others), 4)
 }
 
 // secureBase is the base URL by which a viewer of a secure page reaches a

@@ -26,6 +26,9 @@ type headroom struct {
 	own     outlook
 	pool    poolOutlook
 	last    relay.AdmissionSnapshot
+	// As of the last look:
+	told     BitRate // what the pool takes the node for; 0: unknown
+	pressure relay.Pressure
 }
 
 // poolOutlook is what is to be expected of the pool's relays together.
@@ -63,9 +66,11 @@ func (h *headroom) look(now time.Time, self string, members []cluster.Member) (g
 		rising = h.own.Rising * 100 / float64(h.known)
 	}
 	relays := h.hearsay.relays(now, members, h.last.BitsPerSecond, rising)
-	h.last = h.admission.Look(int64(h.known), h.reserve.look(now, self, relays))
+	h.pressure = h.reserve.look(now, self, relays)
+	h.last = h.admission.Look(int64(h.known), h.pressure)
 	g.Full = h.last.Full
 	g.Told = h.Told(usualCapacity(members))
+	h.told = g.Told
 	g.Percent = loadPercent(h.last.BitsPerSecond, g.Told)
 	g.OwnSoon = h.own.look(now, h.last.BitsPerSecond, float64(h.known)*float64(h.last.Line)/100)
 
@@ -103,6 +108,22 @@ func loadPercent(bitsPerSecond float64, capacity BitRate) int {
 	return min(100, int(bitsPerSecond*100/float64(capacity)))
 }
 
+// ownLoad is how full a node is at this moment, with all who were let in.
+type ownLoad struct {
+	percent  float64 // of what the pool takes it for
+	rescuing bool    // the viewers of a lost relay come
+}
+
+func (h *headroom) ownLoad() (own ownLoad) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.told > 0 {
+		own.percent = 100 * h.admission.Expected() / float64(h.told)
+	}
+	own.rescuing = h.pressure == relay.Rescuing
+	return own
+}
+
 // outlooks are the own one and the pool's, as of the last look.
 func (h *headroom) outlooks() (own outlook, pool poolOutlook) {
 	h.mu.Lock()
@@ -122,7 +143,7 @@ func (h *headroom) counts() relay.AdmissionSnapshot {
 func (n *node) lookAtHeadroom() {
 	members := n.cluster.Members()
 	g := n.headroom.look(time.Now(), n.cluster.Name(), members)
-	n.setLoad(g.Percent, g.Told)
+	n.setLoad(g.Percent, g.Told, len(members))
 	if n.role == cluster.RoleRelay {
 		n.setFull(g.Full)
 	}

@@ -36,6 +36,7 @@ type node struct {
 	dvr        *relay.DVR   // nil on a name server
 	dns        *cluster.DNS // nil when turned off
 	headroom   *headroom
+	underway   underway
 	credential *relay.Credential
 	hello      helloKey
 	greeter    greeter
@@ -291,14 +292,27 @@ func (n *node) setStatus(to cluster.Status, only ...cluster.Status) bool {
 }
 
 // Gossip carries few changes a second, so a load is told in steps: at once when
-// it is a large one, and a fine one when the last was a while ago. A hundred
-// nodes thus make at most seven changes a second while all loads drift.
+// it is a large one, and a fine one when the last was a while ago. While all
+// loads drift, a pool of any size thus makes at most seven changes a second.
 const (
-	loadTick  = time.Second
-	loadStep  = 10 // percent
-	fineStep  = 2  // percent
-	fineAfter = 15 * time.Second
+	loadTick     = time.Second
+	loadStep     = 10 // percent
+	fineStep     = 2  // percent
+	loadsASecond = 7
 )
+
+// fineAfter is how long after the last one a fine step is told to a pool of so
+// many nodes.
+func fineAfter(nodes int) time.Duration {
+	return max(time.Duration(nodes)*time.Second/loadsASecond, loadTick)
+}
+
+// tellsLoad tells whether a load is to be told that is by so many percent another
+// one than was told that long ago.
+func tellsLoad(change int, since time.Duration, nodes int) bool {
+	change = max(change, -change)
+	return change >= loadStep || change >= fineStep && since >= fineAfter(nodes)
+}
 
 // tellLoad tells the pool how full the node is, when that has changed by a step.
 func (n *node) tellLoad(ctx context.Context) error {
@@ -319,12 +333,10 @@ func each(ctx context.Context, tick time.Duration, do func(now time.Time)) error
 	}
 }
 
-func (n *node) setLoad(percent int, of BitRate) {
+func (n *node) setLoad(percent int, of BitRate, nodes int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	change := max(percent-n.announced.Load, n.announced.Load-percent)
-	drifted := change >= fineStep && time.Since(n.loadTold) >= fineAfter
-	if change < loadStep && !drifted && int64(of) == n.announced.Capacity {
+	if int64(of) == n.announced.Capacity && !tellsLoad(percent-n.announced.Load, time.Since(n.loadTold), nodes) {
 		return
 	}
 	n.announced.Load, n.announced.Capacity, n.loadTold = percent, int64(of), time.Now()

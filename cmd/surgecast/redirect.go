@@ -12,26 +12,27 @@ type director struct {
 	members func() []cluster.Member
 }
 
-// Redirect returns the base URL of a serving relay, drawn at random by what
-// each has left, as the DNS draws; "" when the pool is empty. A full pool is not
-// an empty one: its relays tell viewers by themselves when to come again.
+// Redirect returns the base URL of a serving relay, the emptier of two that are
+// drawn by what each has left; "" when the pool is empty. A full pool is not an
+// empty one: its relays tell viewers by themselves when to come again.
 func (d *director) Redirect() string {
 	members := d.members()
-	if base := draw(cluster.Serving(members)); base != "" {
+	if base := draw(cluster.Serving(members), 2); base != "" {
 		return base
 	}
 	return draw(slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
 		return m.State.Role != cluster.RoleRelay || m.State.Status != cluster.StatusFull
-	}))
+	}), 2)
 }
 
-// draw returns the base URL of one of the relays, "" when there is none.
-func draw(relays []cluster.Member) string {
-	drawn := cluster.Pick(rand.New(shared{}), relays)
-	if len(drawn) == 0 {
+// draw returns the base URL of the emptiest of so many that are drawn of the
+// relays, "" when there is none.
+func draw(relays []cluster.Member, of int) string {
+	drawn, ok := cluster.Emptiest(rand.New(shared{}), relays, of)
+	if !ok {
 		return ""
 	}
-	return "http://" + drawn[0].PublicMedia()
+	return "http://" + drawn.PublicMedia()
 }
 
 // shared is the process's own source of chance, safe for many goroutines.

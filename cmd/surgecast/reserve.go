@@ -71,7 +71,8 @@ func (h *hearsay) relays(now time.Time, members []cluster.Member, own, rising fl
 			told = toldLoad{s.Load, now}
 		}
 		h.told[m.Name] = told
-		percent := float64(s.Load) + min(max(rising*now.Sub(told.since).Seconds(), 0), loadStep-1)
+		since := now.Sub(told.since)
+		percent := float64(s.Load) + min(max(rising*since.Seconds(), 0), untold(since, len(members)))
 		r := poolRelay{name: m.Name, capacity: float64(s.Capacity), load: float64(s.Capacity) * percent / 100}
 		if m.Self {
 			r.load = own
@@ -79,6 +80,15 @@ func (h *hearsay) relays(now time.Time, members []cluster.Member, own, rising fl
 		relays = append(relays, r)
 	}
 	return relays
+}
+
+// untold is by how many percent a load may have risen at most, that long after it
+// was told to a pool of so many nodes.
+func untold(since time.Duration, nodes int) float64 {
+	if since > fineAfter(nodes)+loadKnown*time.Second {
+		return fineStep
+	}
+	return loadStep
 }
 
 // look tells what the pool asks of its relays; self is this node's name. It is

@@ -102,9 +102,9 @@ func TestHearsay(t *testing.T) {
 		want   float64
 	}{
 		{0, 30, 1, 300},
-		{4 * time.Second, 30, 1, 340},
-		{8 * time.Second, 30, 1, 380},
-		{20 * time.Second, 30, 1, 390},
+		{2 * time.Second, 30, 1, 320},
+		{3 * time.Second, 30, 20, 400}, // but not by more than it would have told at once
+		{4 * time.Second, 30, 1, 320},  // nor by more than it would have told by now
 		{21 * time.Second, 40, 1, 400},
 		{22 * time.Second, 40, 1, 410},
 		{23 * time.Second, 40, 0, 400},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -34,6 +35,7 @@ const (
 type steering struct {
 	node   *node
 	view   func() []cluster.Member
+	own    func() ownLoad
 	secure bool // for viewers who come by TLS
 	rng    *rand.Rand
 
@@ -43,20 +45,37 @@ type steering struct {
 
 // newSteering returns what a listener tells its viewers of the pool.
 func (n *node) newSteering(secure bool) *relay.Steering {
-	s := &steering{node: n, view: n.sound, secure: secure, rng: rand.New(shared{})}
-	c := relay.SteeringConfig{Priority: s.priority}
-	if n.role == cluster.RoleRelay {
+	s := &steering{node: n, view: n.sound, own: n.headroom.ownLoad, secure: secure, rng: rand.New(shared{})}
+	return relay.NewSteering(s.config())
+}
+
+func (s *steering) config() relay.SteeringConfig {
+	c := relay.SteeringConfig{Priority: s.priority, Here: s.here, Led: func(pathway string, bitsPerSecond int64) {
+		s.node.underway.add(pathway, float64(bitsPerSecond))
+	}}
+	if s.node.role == cluster.RoleRelay {
 		c.Orders = s.orders
 	}
 	if pool, ok := s.pool(); ok {
 		c.Server = pool.Base
 	}
-	return relay.NewSteering(c)
+	return c
+}
+
+// here is the pathway of this node, "" while it is not in its own view.
+func (s *steering) here() string {
+	for _, m := range s.view() {
+		if m.Self {
+			return cluster.RelayID(m.PublicAddr())
+		}
+	}
+	return ""
 }
 
 // relays returns those that viewers may be on: what DNS names, and the full,
 // which take no new ones. It fails static: without one, and when this node sees
-// nobody any more, it is those that there were last.
+// nobody any more, it is those that there were last. Their loads are what is to
+// be expected, not what was told.
 func (s *steering) relays() []cluster.Member {
 	members := s.view()
 	relays := cluster.Serving(members)
@@ -73,22 +92,49 @@ func (s *steering) relays() []cluster.Member {
 	if len(relays) == 0 || len(members) == 1 && len(s.last) > 0 {
 		relays = s.last
 	}
-	return s.reachable(relays)
+	relays = s.reachable(relays)
+	for i := range relays {
+		relays[i].State.Load = s.expected(relays[i])
+	}
+	return relays
 }
+
+// expected is how full a relay is with those who are on their way, in percent.
+// Of itself the node knows it; what it knows of others is some seconds old.
+func (s *steering) expected(m cluster.Member) int {
+	percent := float64(m.State.Load)
+	if m.Self {
+		percent = s.own().percent
+	}
+	if m.State.Capacity > 0 {
+		percent += 100 * s.node.underway.bits(cluster.RelayID(m.PublicAddr())) / float64(m.State.Capacity)
+	}
+	return max(int(math.Round(percent)), 0)
+}
+
+// ledUnder is how full another relay may be at most, in percent, at which viewers
+// are to begin. They don't pass its admission, which is at 85, and its load may
+// have risen by a step meanwhile.
+const ledUnder = 85 - loadStep
 
 // orders draws the pathways of multivariant playlists. The own relay, from
 // which the viewer has just had an answer, comes first as long as it is not
-// fuller than others; the pool's name is the last.
+// fuller than others, and while the viewers of a lost relay come to all of them at
+// once; the pool's name is the last.
 func (s *steering) orders() [][]relay.Pathway {
 	relays := s.relays()
-	first := ""
-	var candidates []cluster.Member
+	self, stays := "", false
+	var candidates, roomy []cluster.Member
 	for _, m := range relays {
-		if m.State.Status != cluster.StatusFull {
-			candidates = append(candidates, m)
+		if m.State.Status == cluster.StatusFull {
+			continue
 		}
-		if m.Self && cluster.Excess(relays, m) == 0 {
-			first = m.Name
+		candidates = append(candidates, m)
+		switch {
+		case m.Self:
+			self, stays = m.Name, s.own().rescuing || cluster.Excess(relays, m) == 0
+		case m.State.Load < ledUnder:
+			roomy = append(roomy, m)
 		}
 	}
 	n := masterPathways
@@ -97,6 +143,10 @@ func (s *steering) orders() [][]relay.Pathway {
 	}
 	all := make([][]relay.Pathway, steeringOrders)
 	for i := range all {
+		first := self
+		if to, ok := cluster.Emptiest(s.rng, roomy, 2); ok && !stays {
+			first = to.Name
+		}
 		all[i] = s.pathways(cluster.Order(s.rng, candidates, first, n))
 	}
 	return all
@@ -106,7 +156,7 @@ func (s *steering) orders() [][]relay.Pathway {
 // stays where it is, unless that relay is fuller than others: then some of its
 // viewers, by chance, are sent to another one of those that they know. A relay
 // that has become full so keeps those who watch.
-func (s *steering) priority(on string, known []string) []relay.Pathway {
+func (s *steering) priority(on string, known []string, bitsPerSecond int64) []relay.Pathway {
 	relays := s.relays()
 	if on == "" && len(known) > 0 {
 		on = known[0]
@@ -116,6 +166,9 @@ func (s *steering) priority(on string, known []string) []relay.Pathway {
 		return id != on && (m.State.Status == cluster.StatusFull || len(known) > 0 && !slices.Contains(known, id))
 	})
 	order := cluster.Order(s.rng, candidates, s.stay(relays, candidates, on), namedPathways-1)
+	if len(order) > 0 {
+		s.moves(on, cluster.RelayID(order[0].PublicAddr()), float64(bitsPerSecond))
+	}
 	pathways := s.pathways(order)
 	for _, m := range relays { // one alone would end a player's own search for another
 		if len(pathways) > 1 {
@@ -135,12 +188,26 @@ func (s *steering) stay(relays, candidates []cluster.Member, on string) string {
 	if i < 0 {
 		return ""
 	}
-	at := candidates[i]
-	if excess := cluster.Excess(relays, at); len(candidates) < 2 || s.rng.Float64() >= excessGain*excess {
+	at, mean := candidates[i], cluster.Mean(relays)
+	if s.rng.Float64() >= excessGain*cluster.Excess(relays, at) {
 		return at.Name
 	}
-	others := slices.Delete(slices.Clone(candidates), i, i+1)
-	return cluster.Order(s.rng, others, "", 1)[0].Name
+	// Not to one that would send it on.
+	emptier := slices.DeleteFunc(slices.Clone(candidates), func(m cluster.Member) bool { return float64(m.State.Load) >= mean })
+	if len(emptier) == 0 {
+		return at.Name
+	}
+	return cluster.Order(s.rng, emptier, "", 1)[0].Name
+}
+
+// moves notes that a viewer was told to go from one relay to another. Of one that
+// nobody knows it is noted nowhere: anybody can say that he is on it.
+func (s *steering) moves(from, to string, bitsPerSecond float64) {
+	isFrom := func(m cluster.Member) bool { return cluster.RelayID(m.PublicAddr()) == from }
+	if from != to && slices.ContainsFunc(s.view(), isFrom) {
+		s.node.underway.add(from, -bitsPerSecond)
+		s.node.underway.add(to, bitsPerSecond)
+	}
 }
 
 // pathways returns the pathways of relays in their order, then the pool's.

@@ -28,7 +28,7 @@ func TestStoryOfSteering(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
-		s.every = func(c *NodeConfig) { c.Capacity = 1e6 }
+		s.every = func(c *NodeConfig) { c.Capacity = 1e8 }
 		nodes, stop := context.WithCancel(t.Context())
 		s.startOrigin(nodes)
 		for i := range 3 {
@@ -52,7 +52,7 @@ func TestStoryOfSteering(t *testing.T) {
 		crowd, disperse := context.WithCancel(t.Context())
 		s.running.Go(func() {
 			for crowd.Err() == nil {
-				full.load.Add(125_000, 0) // all of its link
+				full.load.Add(12_500_000, 0) // all of its link
 				time.Sleep(time.Second)
 			}
 		})

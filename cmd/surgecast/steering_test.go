@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"surgecast/cluster"
 	"surgecast/relay"
@@ -27,6 +30,14 @@ func steeringOf(members *[]cluster.Member, by SteerBy) *steering {
 	return &steering{
 		node: &node{config: &config, role: cluster.RoleRelay}, rng: rand.New(rand.NewPCG(1, 4)),
 		view: func() []cluster.Member { return *members },
+		own: func() ownLoad {
+			for _, m := range *members {
+				if m.Self {
+					return ownLoad{percent: float64(m.State.Load)}
+				}
+			}
+			return ownLoad{}
+		},
 	}
 }
 
@@ -60,13 +71,32 @@ func TestOrdersBeginAtHome(t *testing.T) {
 			first[ids(order[:1])]++
 		}
 	}
-	if len(first) != 5 || first["01"] > 150 || first["02"] < first["05"] {
-		t.Errorf("a relay that is too full sends viewers to %v; want all by headroom", first)
+	if len(first) != 3 && len(first) != 4 || first["01"] > 0 || first["02"] < 450 || first["02"] > 650 || first["04"] < first["05"] {
+		t.Errorf("a relay that is too full sends viewers to %v; want the emptier of two", first)
+	}
+}
+
+// Who is led to another relay does not pass its admission, and how full it is by
+// now is not known exactly.
+func TestViewersAreLedOnlyToRoom(t *testing.T) {
+	members := steeringPool(84, 76, 76, 40, 30)
+	s := steeringOf(&members, SteerAddresses)
+	for range 10 {
+		for _, order := range s.orders() {
+			if got := ids(order[:1]); got != "04" && got != "05" {
+				t.Fatalf("a viewer is led to %s", got)
+			}
+		}
+	}
+	members = steeringPool(84, 76, 76, 76, 60)
+	members[5].State.Status = cluster.StatusFull
+	if got := ids(s.orders()[0][:1]); got != "01" {
+		t.Errorf("where there is no room elsewhere, a viewer is led to %s", got)
 	}
 }
 
 func TestPriority(t *testing.T) {
-	members := steeringPool(50, 40, 45, 50, 55)
+	members := steeringPool(50, 45, 45, 50, 50)
 	members[4].State.Status = cluster.StatusDraining
 	members[5].State.Status = cluster.StatusFull
 	for _, tt := range []struct {
@@ -84,12 +114,12 @@ func TestPriority(t *testing.T) {
 	} {
 		s := steeringOf(&members, SteerAddresses)
 		for range 20 {
-			if got := ids(s.priority(tt.on, tt.known)); !slices.Contains(tt.want, got) {
+			if got := ids(s.priority(tt.on, tt.known, 0)); !slices.Contains(tt.want, got) {
 				t.Fatalf("%s: %s, want %v", tt.what, got, tt.want)
 			}
 		}
 	}
-	if got := ids(steeringOf(&members, SteerNames).priority("e-0a000001", []string{"e-0a000001", "e-0a000004", "pool"})); got != "01 pool" {
+	if got := ids(steeringOf(&members, SteerNames).priority("e-0a000001", []string{"e-0a000001", "e-0a000004", "pool"}, 0)); got != "01 pool" {
 		t.Errorf("in the zone: %s", got)
 	}
 }
@@ -101,12 +131,69 @@ func TestPriorityMovesTheExcess(t *testing.T) {
 	s := steeringOf(&members, SteerAddresses)
 	moved := 0
 	for range 6000 {
-		if got := ids(s.priority("e-0a000001", nil)); !strings.HasPrefix(got, "01 ") {
+		if got := ids(s.priority("e-0a000001", nil, 0)); !strings.HasPrefix(got, "01 ") {
 			moved++
 		}
 	}
 	if moved < 900 || moved > 1100 {
 		t.Errorf("%d of 6000 were moved, want a sixth", moved)
+	}
+}
+
+// Who was sent to a relay is on it, long before its load tells; what a relay
+// knows of itself needs no gossip.
+func TestSteeringCountsWhoIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := steeringPool(50, 40, 40, 40)
+		s := steeringOf(&members, SteerAddresses)
+		own := ownLoad{percent: 40}
+		s.own = func() ownLoad { return own }
+		loads := func() (all []int) {
+			for _, m := range s.relays() {
+				all = append(all, m.State.Load)
+			}
+			return all
+		}
+		c := s.config()
+		for range 10 {
+			c.Led("e-0a000002", 20e6)
+		}
+		s.moves("e-0a000001", "e-0a000003", 50e6)
+		s.moves("e-0a0000ff", "e-0a000003", 50e6) // nobody knows it
+		if got := loads(); !slices.Equal(got, []int{35, 60, 45, 40}) {
+			t.Errorf("at once: %v", got)
+		}
+		if got := ids(s.orders()[0][:1]); got != "01" {
+			t.Errorf("viewers begin at %s", got)
+		}
+		time.Sleep(7 * time.Second) // 2 s until a load is known, and half of its mean
+		own.percent = 80
+		if got := loads(); !slices.Equal(got, []int{78, 50, 43, 40}) {
+			t.Errorf("after 7 s: %v", got)
+		}
+		if got := ids(s.orders()[0][:1]); got == "01" {
+			t.Error("viewers still begin here")
+		}
+		own.rescuing = true
+		if got := ids(s.orders()[0][:1]); got != "01" {
+			t.Errorf("while the viewers of a lost relay come, they begin at %s", got)
+		}
+		own.rescuing = false
+		time.Sleep(5 * time.Second)
+		if got := loads(); !slices.Equal(got, []int{80, 40, 40, 40}) {
+			t.Errorf("after 12 s: %v", got)
+		}
+	})
+}
+
+// What is kept of who is under way is bounded.
+func TestUnderwayIsBounded(t *testing.T) {
+	var u underway
+	for i := range 3 * maxUnderway {
+		u.add(fmt.Sprint("e-", i), 1)
+	}
+	if n := len(u.sent); n == 0 || n > maxUnderway {
+		t.Errorf("%d pathways are remembered", n)
 	}
 }
 
