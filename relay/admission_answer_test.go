@@ -185,11 +185,13 @@ func TestSessionsThatAreLedElsewhereCountThere(t *testing.T) {
 		if got := a.Expected(); got != here {
 			t.Errorf("led elsewhere %v: %v bit/s are expected here, want %v", leads, got, here)
 		}
-		if len(stage.led) != elsewhere || elsewhere > 0 && stage.led[0] != somePathways[1].ID+" 5000000" {
-			t.Errorf("led elsewhere %v: told of %v", leads, stage.led)
+		if led := stage.ledTo(); len(led) != elsewhere || elsewhere > 0 && led[0] != somePathways[1].ID+" 5000000" {
+			t.Errorf("led elsewhere %v: told of %v", leads, led)
 		}
+		a.mu.Lock()
 		a.full = true
-		if response := all[0].get(t, "GET", "/theatre/index.m3u8"); response.StatusCode != 503 || len(stage.led) != elsewhere {
+		a.mu.Unlock()
+		if response := all[0].get(t, "GET", "/theatre/index.m3u8"); response.StatusCode != 503 || len(stage.ledTo()) != elsewhere {
 			t.Errorf("led elsewhere %v: a full relay says %s", leads, response.Status)
 		}
 	}

@@ -26,6 +26,7 @@ type grove struct {
 	public  ed25519.PublicKey
 	feed    *feed
 	origin  *tree
+	slots   int64 // the capacity of the relays that start from now on, for each other; 0: they name themselves to nobody
 	running sync.WaitGroup
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -116,13 +117,19 @@ func (g *grove) relay(host string, parents ...string) *tree {
 			return g.net.Host(host).DialContext(ctx, network, address)
 		},
 	}}
+	var self func() string
+	var slots *Slots
+	if g.slots > 0 {
+		self = func() string { return strings.ReplaceAll(host, ".", "-") }
+		slots = NewSlots(SlotsConfig{Store: n.store, Self: self, Capacity: g.slots, Follows: func(node string) bool { return n.follower.Follows(node) }})
+	}
 	n.follower = NewFollower(FollowerConfig{
-		Store: n.store, Credential: NewCredential([]byte("secret")), Authority: g.public, Client: client, Logger: discard(),
+		Self: self, Store: n.store, Credential: NewCredential([]byte("secret")), Authority: g.public, Client: client, Logger: discard(),
 		Origins: func() []string { return []string{"http://10.0.0.1:8080"} },
 		Parents: func() []string { return bases },
 	})
 	n.server = NewServer(ServerConfig{
-		Store: n.store, Credential: NewCredential([]byte("secret")), Load: NewLoad(), Logger: discard(),
+		Slots: slots, Store: n.store, Credential: NewCredential([]byte("secret")), Load: NewLoad(), Logger: discard(),
 	})
 	g.grow(n)
 	g.running.Go(func() {

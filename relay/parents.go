@@ -16,6 +16,7 @@ type parents struct {
 	mu     sync.Mutex
 	last   []string            // all that there were when there were any
 	failed map[string]*failure // by base URL
+	giver  string              // has what the newest list names, when it may be that others have not
 	ids    map[string]string   // of nodes, by base URL; at most maxFailed
 }
 
@@ -34,9 +35,6 @@ const (
 	steadyAfter = time.Minute
 	maxFailed   = 64 // remembered; beyond it all start anew
 )
-
-// maxRace is how many parents are asked the same question side by side.
-const maxRace = 3
 
 func newParents(all func() []string) *parents {
 	return &parents{all: all, failed: map[string]*failure{}, ids: map[string]string{}}
@@ -92,6 +90,34 @@ func (p *parents) fail(base string) bool {
 	}
 	f.out = true
 	return wasWell
+}
+
+// gave notes who gave the newest list; "": whoever is the best parent has all
+// that it names.
+func (p *parents) gave(base string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.giver = base
+}
+
+// forMedia is order for who wants what the newest list names.
+func (p *parents) forMedia() []string {
+	all := p.order()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(all, p.giver)
+	if f := p.failed[p.giver]; i > 0 && (f == nil || !f.out) {
+		all = slices.Insert(slices.Delete(all, i, i+1), 0, p.giver)
+	}
+	return all
+}
+
+// isOut tells whether a parent failed and was not found well since.
+func (p *parents) isOut(base string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.failed[base]
+	return f != nil && f.out
 }
 
 // well puts a parent back to its place.

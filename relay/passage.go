@@ -111,7 +111,7 @@ func (p *passage) carry(ctx context.Context, in *incoming) (err error) {
 
 // untried returns the best parent that is not among tried, or "".
 func (p *passage) untried(tried []string) string {
-	for _, base := range p.r.parents.order() {
+	for _, base := range p.r.parents.forMedia() {
 		if !slices.Contains(tried, base) {
 			return base
 		}

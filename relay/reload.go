@@ -9,14 +9,6 @@ import (
 	"time"
 )
 
-// How a fetcher gets the next list. The best parent is asked to hold the
-// request until there is one. If it fails, the next parent is asked at once. If
-// it is late, the next one is asked beside it, first for what it has: when that
-// is more, the best parent is at fault and is left; when it is not, the source
-// stands still, and whoever gets the next list first gives it, without blame.
-// When all stand still for 1.5 × TARGETDURATION, all are asked for what they
-// have: it shows who is ahead, or that they live.
-
 var (
 	// errStandsStill: the upstreams confirm that there is nothing new.
 	errStandsStill = errors.New("the list stands still")
@@ -47,61 +39,6 @@ func (r *fetcher) newer(ctx context.Context) (answer, error) {
 		return b, lookErr
 	}
 	return a, err
-}
-
-// race asks for the next list.
-func (r *fetcher) race(ctx context.Context) (answer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	q := r.question()
-	bases := r.parents.order()
-	if len(bases) == 0 { // gone since the wait for one
-		return answer{}, errNoParent
-	}
-	bases = bases[:min(len(bases), maxRace)]
-	answers := make(chan answer, len(bases))
-	asked, pending := 0, 0
-	ask := func(how func(context.Context, string, question) answer) {
-		base := bases[asked]
-		asked++
-		pending++
-		r.wait.Go(func() { answers <- how(ctx, base, q) })
-	}
-	late := time.NewTimer(q.late)
-	defer late.Stop()
-	limit := time.NewTimer(q.limit)
-	defer limit.Stop()
-	var err error
-	for ask(r.ask); pending > 0; {
-		select {
-		case a := <-answers:
-			pending--
-			if a.err == nil {
-				r.window.trust(r.window.constants.maxHold())
-				r.parents.well(a.base)
-				if a.ahead {
-					r.leave(bases[0], errLate)
-				}
-				return a, nil
-			}
-			err = fmt.Errorf("%s: %w", a.base, a.err)
-			if !errors.Is(a.err, errNewEpoch) { // the authority's word may still be on its way
-				r.leave(a.base, a.err)
-			}
-			if asked < len(bases) {
-				ask(r.ask)
-			}
-		case <-late.C:
-			if asked < len(bases) {
-				ask(r.askBeside)
-			}
-		case <-limit.C:
-			return answer{}, errStandsStill
-		case <-ctx.Done():
-			return answer{}, context.Cause(ctx)
-		}
-	}
-	return answer{}, err
 }
 
 // look asks the parents for the list that they have. It returns the first that

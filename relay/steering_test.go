@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,8 +29,16 @@ type steeringStage struct {
 	on       string // of the last manifest asked for
 	known    []string
 	bits     int64
-	here     string   // the relay's own pathway
-	led      []string // whom viewers were led to
+	here     string // the relay's own pathway
+
+	mu  sync.Mutex
+	led []string // whom viewers were led to
+}
+
+func (s *steeringStage) ledTo() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.led)
 }
 
 // steering gives each pathway the first place in one of three orders.
@@ -43,7 +52,11 @@ func (s *steeringStage) steering() *Steering {
 			return orders
 		},
 		Here: func() string { return s.here },
-		Led:  func(pathway string, bits int64) { s.led = append(s.led, fmt.Sprint(pathway, " ", bits)) },
+		Led: func(pathway string, bits int64) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.led = append(s.led, fmt.Sprint(pathway, " ", bits))
+		},
 		Priority: func(on string, known []string, bits int64) []Pathway {
 			s.on, s.known, s.bits = on, known, bits
 			return s.pathways
