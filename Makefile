@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 LIBRARY = relay/player/dist/hls.min.js
 PARSER = cmd/surgecast/conformance/node_modules/hls-parser/package.json
 
-.PHONY: demo test prove fuzz lint bench build deps
+.PHONY: demo test sim prove fuzz lint bench build deps
 
 demo: build
 	bin/surgecast demo $(ARGS)
@@ -12,6 +12,11 @@ demo: build
 # Lint has vetted all of it.
 test: deps lint
 	go test -race -vet=off -timeout 9m ./...
+	go test -vet=off -count=1 -run '^TestSimulation' ./cluster
+
+# A pool on fake time and what happens to it by chance: SEEDS=1000, NODES=100, or SEED=7 for the trace of one.
+sim:
+	go test -count=1 -timeout 0 -v -run '^TestSimulation$$' ./cluster
 
 # The long and real runs, which the tests enter only under this variable: under an hour in all.
 prove: deps lint build

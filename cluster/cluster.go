@@ -89,6 +89,7 @@ type Node struct {
 	list      atomic.Pointer[memberlist.Memberlist]
 	retry     chan struct{} // one element: what kept us from joining may be gone
 	renames   atomic.Int64
+	draw      func() string // a new name; tests that must repeat draw their own
 
 	tried, failed atomic.Int64 // joins
 
@@ -141,6 +142,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg:       cfg,
+		draw:      newName,
 		name:      newName(),
 		born:      time.Now().UnixMilli(),
 		advertise: advertise,

@@ -31,7 +31,7 @@ func (n *Node) Renames() int64 { return n.renames.Load() }
 func (n *Node) rename() {
 	n.mu.Lock()
 	old := n.name
-	n.name = newName()
+	n.name = n.draw()
 	n.born++ // the others may see both names at our address for a while
 	n.view.replace(old, n.selfLocked())
 	n.mu.Unlock()

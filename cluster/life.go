@@ -110,9 +110,12 @@ func (n *Node) sayLeft(list *memberlist.Memberlist) {
 
 // forget takes those out of the view who went while we changed our name.
 func (n *Node) forget(ctx context.Context, d *delegate) {
-	if !sleep(ctx, forgetAfter) {
-		return
+	if sleep(ctx, forgetAfter) {
+		n.forgetGone(d)
 	}
+}
+
+func (n *Node) forgetGone(d *delegate) {
 	there := d.known()
 	for _, m := range n.view.list() {
 		if !m.Self && !there[m.Name].IsValid() {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -197,18 +199,7 @@ func (p *Prober) prove(ctx context.Context, m Member) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.mu.Lock()
-		t := p.targets[m.Name]
-		if failure == "" && positions.behind(p.known) {
-			failure = FailureStale
-		}
-		p.results[failure]++
-		done := t == nil || t.up || failure == ""
-		if t != nil && failure == "" {
-			t.note("", m.listable(), time.Now())
-		}
-		p.mu.Unlock()
-		if done {
+		if p.meet(m, positions, failure) {
 			p.wake()
 			return
 		}
@@ -216,6 +207,22 @@ func (p *Prober) prove(ctx context.Context, m Member) {
 			return
 		}
 	}
+}
+
+// meet takes in a newcomer's answer, and tells whether that was all: it is up,
+// or not ours to ask any more.
+func (p *Prober) meet(m Member, positions Positions, failure Failure) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.targets[m.Name]
+	if failure == "" && positions.behind(p.known) {
+		failure = FailureStale
+	}
+	p.results[failure]++
+	if t != nil && failure == "" {
+		t.note("", m.listable(), time.Now())
+	}
+	return t == nil || t.up || failure == ""
 }
 
 // round asks all that are due, at once, and draws the conclusions.
@@ -230,6 +237,13 @@ func (p *Prober) round(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // what failed now, failed because we end
 	}
+	p.conclude(due, positions, failures)
+	p.wake()
+}
+
+// conclude finds whose media are old among those that answered in a round, and
+// takes the round in.
+func (p *Prober) conclude(due []Member, positions []Positions, failures []Failure) {
 	var answered []Positions
 	for i := range due {
 		if failures[i] == "" {
@@ -247,7 +261,6 @@ func (p *Prober) round(ctx context.Context) {
 		}
 	}
 	p.settle(due, failures, known)
-	p.wake()
 }
 
 // settle takes in a round.
@@ -320,8 +333,8 @@ func (p *Prober) tellNews(ctx context.Context) {
 	}
 }
 
-// untold returns the opinions that are new, and takes back those on members
-// that we do not probe any more.
+// untold returns the opinions that are new, in the order of the relays' names,
+// and takes back those on members that we do not probe any more.
 func (p *Prober) untold() []Verdict {
 	due, members := namesOf(p.due()), namesOf(p.cfg.Members())
 	p.mu.Lock()
@@ -343,6 +356,7 @@ func (p *Prober) untold() []Verdict {
 		t.told = opinion
 		news = append(news, Verdict{Target: name, Opinion: opinion, Failure: failure})
 	}
+	slices.SortFunc(news, func(a, b Verdict) int { return strings.Compare(a.Target, b.Target) })
 	return news
 }
 
@@ -357,6 +371,11 @@ func (p *Prober) ask(ctx context.Context, m Member) (Positions, Failure) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	answer, err := p.cfg.Ask(ctx, m)
+	return p.readAnswer(m, answer, err)
+}
+
+// readAnswer is what comes of having asked a relay.
+func (p *Prober) readAnswer(m Member, answer ProbeAnswer, err error) (Positions, Failure) {
 	switch {
 	case err != nil:
 		return nil, failureOf(err)

@@ -1,7 +1,5 @@
 package cluster
 
-import "hash/fnv"
-
 // turnProbers is how many relays look at each relay, beside the name servers.
 const turnProbers = 3
 
@@ -40,15 +38,22 @@ func hasTurn(members []Member, prober, target Member) bool {
 	own, before := affinity(prober, target), 0
 	for _, m := range members {
 		if m.takesTurns() && m.Name != target.Name && m.Name != prober.Name && affinity(m, target) > own {
-			before++
+			if before++; before == turnProbers {
+				return false // usually soon: this is asked for each relay, by each, each second
+			}
 		}
 	}
-	return before < turnProbers
+	return true
 }
 
+// affinity is FNV-1a of both names.
 func affinity(prober, target Member) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(prober.Name)) // never fails
-	h.Write([]byte(target.Name))
-	return h.Sum64()
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	for _, name := range [...]string{prober.Name, target.Name} {
+		for i := range len(name) {
+			h = (h ^ uint64(name[i])) * prime
+		}
+	}
+	return h
 }

@@ -1,7 +1,10 @@
 package cluster
 
 import (
+	"cmp"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -155,7 +158,8 @@ func (v *Verdicts) put(n Verdict) bool {
 	return true
 }
 
-// snapshot returns all verdicts of and on members, and forgets the others.
+// snapshot returns all verdicts of and on members, in the order of their names,
+// and forgets the others.
 func (v *Verdicts) snapshot() []Verdict {
 	alive := namesOf(v.members())
 	v.mu.Lock()
@@ -174,6 +178,9 @@ func (v *Verdicts) snapshot() []Verdict {
 			delete(v.given, target)
 		}
 	}
+	slices.SortFunc(all, func(a, b Verdict) int {
+		return cmp.Or(strings.Compare(a.Target, b.Target), strings.Compare(a.Prober, b.Prober))
+	})
 	return all
 }
 

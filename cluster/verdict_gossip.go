@@ -23,17 +23,23 @@ func (n *Node) tellVerdict(v Verdict) {
 	if list == nil || v.Prober != n.Name() {
 		return
 	}
-	waiting := map[string]bool{v.Target: true}
-	for _, m := range n.Members() {
-		if m.overlooksAll() {
-			waiting[m.Name] = true
-		}
-	}
+	waiting := n.waitingFor(v)
 	for _, member := range list.Members() {
-		if waiting[member.Name] && member.Name != v.Prober {
+		if waiting[member.Name] {
 			_ = list.SendBestEffort(member, message) // gossip brings it again
 		}
 	}
+}
+
+// waitingFor are the names of those who are told of a verdict of ours at once.
+func (n *Node) waitingFor(v Verdict) map[string]bool {
+	waiting := map[string]bool{v.Target: true}
+	for _, m := range n.Members() {
+		if m.overlooksAll() && m.Name != v.Prober {
+			waiting[m.Name] = true
+		}
+	}
+	return waiting
 }
 
 // verdictBroadcast is a verdict on its way; a later one takes its place.
