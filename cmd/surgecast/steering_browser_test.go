@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // lostRounds is how often a relay is lost in each way under make prove. hls.js
@@ -194,6 +196,10 @@ func (p *lossPool) testAtRest(t *testing.T) {
 	view.await("paused", `video.paused`)
 	was := view.eval(`wakes`)
 	view.eval(`(window.pausedAt = performance.now(), '')`)
+	for _, width := range []int64{200, 320, 375, 500, 1280} { // with the button that leads back to live
+		view.do(chromedp.EmulateViewport(width, width*5/8))
+		view.await(fmt.Sprintf("all controls are seen in %d pixels", width), fmt.Sprintf(`innerWidth === %d && `+barFits, width))
+	}
 	view.await("a pause longer than rest", `performance.now() > window.pausedAt + 1500`)
 	if got := view.eval(`wakes`); got != was {
 		t.Errorf("%s wakes after a pause, %s before", got, was)
@@ -213,6 +219,10 @@ const takeLibrary = `(() => {
 	}});
 	return '';
 })()`
+
+// barFits: the jump back to live is offered, and no control is cut off.
+const barFits = `!document.getElementById('live').hidden &&
+	[...document.querySelectorAll('#bar > :not([hidden])')].every((e) => e.getBoundingClientRect().right <= innerWidth)`
 
 // watchStalls notes the longest time in which the picture did not move.
 func (v *browserView) watchStalls() {

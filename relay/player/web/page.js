@@ -93,9 +93,10 @@
 
   function renderControls(state) {
     $('badge').hidden = state !== 'playing' && state !== 'stalled';
-    const playing = session && !session.paused && !session.blocked;
+    const able = session && state !== 'ended' && (session.played || session.blocked);
+    const playing = able && !session.paused && !session.blocked;
     label($('play'), playing ? 'Pause' : 'Play', 'K', playing ? 'icon-pause' : 'icon-play');
-    $('play').disabled = state === 'ended' || (!session?.played && !session?.blocked);
+    $('play').disabled = !able;
     $('big-play').hidden = !(session?.blocked || (session?.paused && session.played));
     label($('sound'), video.muted ? 'Turn sound on' : 'Turn sound off', 'M', video.muted ? 'icon-muted' : 'icon-sound');
     $('sound').hidden = Boolean(session?.silent);
