@@ -289,7 +289,7 @@ func TestRetiringLosesNoRequest(t *testing.T) {
 			close(stop)
 			busy.Wait()
 			for i, n := range ended {
-				if n < 1 || asked[i] < 8 {
+				if n < 1 || asked[i] < 4 {
 					t.Errorf("viewer %d asked %d times over %d connections", i, asked[i], n+1)
 				}
 			}

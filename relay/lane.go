@@ -43,7 +43,10 @@ func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) er
 	} else {
 		endLane()
 	}
-	group.Go(func() error { return fallback.Serve(behind) })
+	var waiting unheard
+	waiting.watch(fallback)
+	accepted := make(chan struct{}) // closed when fallback has taken all that it will
+	group.Go(func() error { defer close(accepted); return fallback.Serve(behind) })
 	group.Go(func() error {
 		<-serving.Done()
 		retire()
@@ -55,6 +58,11 @@ func Serve(ctx context.Context, listener net.Listener, fallback *http.Server) er
 		case <-laneEnded.Done():
 		case <-closing.Done():
 		}
+		// Who was accepted is answered: one after the other, since Shutdown would
+		// drop what it finds on its way to the handler.
+		_ = behind.Close()
+		<-accepted
+		waiting.await(closing)
 		if fallback.Shutdown(closing) != nil {
 			return fallback.Close()
 		}
