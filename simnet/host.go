@@ -92,7 +92,8 @@ func (h *Host) listen(port uint16) (*listener, error) {
 }
 
 // DialContext connects to "ip:port". It is refused when nobody listens there,
-// and hangs until ctx ends when the link is cut or no such host exists.
+// and hangs until ctx ends when the link is cut, the port is shut or no such
+// host exists.
 func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil, net.UnknownNetworkError(network)
@@ -150,7 +151,7 @@ func (h *Host) open(remote netip.AddrPort) (ours, theirs *conn, l *listener, err
 	switch {
 	case h.killed():
 		return nil, nil, nil, ErrDead
-	case target == nil:
+	case target == nil || n.shut[remote.Port()]:
 		return nil, nil, nil, errNoHost
 	case target.listeners[remote.Port()] == nil:
 		return nil, nil, nil, syscall.ECONNREFUSED

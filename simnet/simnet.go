@@ -35,6 +35,7 @@ type Network struct {
 	drop  float64
 	hosts map[netip.Addr]*Host
 	cuts  map[link]*cut
+	shut  map[uint16]bool    // ports that nobody reaches
 	conns map[*conn]struct{} // open ends
 }
 
@@ -53,6 +54,7 @@ func New(cfg Config) *Network {
 		rng:   rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)),
 		hosts: make(map[netip.Addr]*Host),
 		cuts:  make(map[link]*cut),
+		shut:  make(map[uint16]bool),
 		conns: make(map[*conn]struct{}),
 	}
 }
@@ -107,6 +109,21 @@ func (n *Network) SetDrop(probability float64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.drop = probability
+}
+
+// Shut keeps everybody from a port of every host, as a firewall does that drops:
+// packets to it vanish and dials hang, until Open. Streams that are open go on.
+func (n *Network) Shut(port uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.shut[port] = true
+}
+
+// Open ends Shut.
+func (n *Network) Open(port uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.shut, port)
 }
 
 // travel waits as long as one message needs from a host to another. It hangs

@@ -93,7 +93,7 @@ func (t *transport) send(b []byte, to netip.AddrPort) {
 
 func (t *transport) deliverLocked(b []byte, to netip.AddrPort) {
 	n := t.host.net
-	if n.cuts[linkOf(t.host.addr, to.Addr())] != nil {
+	if n.cuts[linkOf(t.host.addr, to.Addr())] != nil || n.shut[to.Port()] {
 		return
 	}
 	target := n.hosts[to.Addr()]

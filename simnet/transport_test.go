@@ -25,6 +25,42 @@ func gossip(t *testing.T, n *Network, i int) *memberlist.Memberlist {
 	return list
 }
 
+// A port that is shut is gossip's end, packets and streams, and no other port's.
+func TestShutPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(Config{Delay: 2 * time.Millisecond})
+		first, second := gossip(t, n, 1), gossip(t, n, 2)
+		if _, err := second.Join([]string{"10.0.0.1:7946"}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := n.Host("10.0.0.1").Listen(":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		n.Shut(7946)
+		time.Sleep(30 * time.Second)
+		if a, b := first.NumMembers(), second.NumMembers(); a != 1 || b != 1 {
+			t.Errorf("%d and %d members", a, b)
+		}
+		conn, err := n.Host("10.0.0.2").DialContext(t.Context(), "tcp", "10.0.0.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		n.Open(7946)
+		if _, err := second.Join([]string{"10.0.0.1:7946"}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Second) // for each to hear that it is taken for dead, and to deny it
+		if a, b := first.NumMembers(), second.NumMembers(); a != 2 || b != 2 {
+			t.Errorf("%d and %d members", a, b)
+		}
+		_, _ = first.Shutdown(), second.Shutdown()
+		time.Sleep(30 * time.Second) // memberlist's last timers
+	})
+}
+
 func TestNineMembersForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(Config{Seed: 1, Delay: 2 * time.Millisecond})

@@ -3,11 +3,14 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,7 +109,7 @@ func TestDrainOrderThatCannotBeRead(t *testing.T) {
 // the process; undrain takes it back at each stage.
 func TestDrainByOrder(t *testing.T) {
 	if !proving() {
-		t.Skip("takes a minute: make prove runs it")
+		t.Skip("takes a minute: make prove runs it, and TestStoryDrainByOrder is the same on fake time")
 	}
 	e := newQuietEvening(t)
 	e.relayDrain(t, "20s") // longer than the slow start of the other one in the answers
@@ -153,6 +156,71 @@ func TestDrainByOrder(t *testing.T) {
 	eventually(t, "it is in service", e.named(t, 1, 2))
 	if again.process.ProcessState != nil || kept.process.ProcessState != nil {
 		t.Error("a relay has ended")
+	}
+}
+
+// Real processes: a drain ends in its time whatever its connections do, and at a
+// second signal at once.
+func TestDrainHasAnEnd(t *testing.T) {
+	e := newQuietEvening(t)
+	e.relayDrain(t, "1s")
+	text, err := os.ReadFile(filepath.Join(e.dir, "relay.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient := filepath.Join(e.dir, "patient.yaml")
+	writeFile(t, patient, strings.Replace(string(text), "drain: 1s", "drain: 120s", 1), 0o600)
+	ordered, signalled := e.startRelay(t, 1), e.startRelayFrom(t, 2, patient)
+	for n := 1; n <= 2; n++ {
+		eventually(t, "a relay is ready", func() error { return getOK(t.Context(), e.url(n)+"/readyz") })
+		e.linger(t, n)
+	}
+
+	began := time.Now()
+	flags := apiFlags{Dir: e.dir}
+	if a, err := flags.order(t.Context(), e.address(1).String(), true); err != nil || a.Seconds != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if err := signalled.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it drains", func() error { return e.stateOf(t, 2, cluster.StatusDraining) })
+	again := time.Now()
+	if err := signalled.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("it ended at the first signal: %v", err)
+	}
+	select {
+	case <-signalled.ended:
+	case <-time.After(time.Second):
+		t.Fatal("it lives on after a second signal")
+	}
+	if took, how := time.Since(again), signalled.how(); !strings.Contains(how, "by a signal") {
+		t.Errorf("%v after the second signal it %s", took, how)
+	}
+	select {
+	case <-ordered.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not end")
+	}
+	// The drain, what is said last, and the leaving of the gossip.
+	if took := time.Since(began); ordered.err != nil || took < time.Second || took > 6*time.Second {
+		t.Errorf("with a drain of 1 s it took %v: %v", took, ordered.err)
+	}
+}
+
+// linger leaves connections open that would keep a node for ever: one that says
+// nothing, one in the middle of a request, and one that waits for the next.
+func (e *evening) linger(t *testing.T, n int) {
+	t.Helper()
+	for _, said := range []string{"", "GET /healthz HTTP/1.1\r\nHo", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"} {
+		conn, err := net.Dial("tcp", netip.AddrPortFrom(e.address(n), defaultViewerPort).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := conn.Write([]byte(said)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

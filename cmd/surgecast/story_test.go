@@ -44,6 +44,7 @@ type story struct {
 	certFile, keyFile string                          // of TLS, if there is
 	bare              bool                            // the origin's requests are not counted: its own delivery is under test
 	front             func(http.Handler) http.Handler // what the origin is asked goes through it; may be nil
+	noDNS             atomic.Bool                     // no name server answers viewers
 }
 
 // Where the nodes of a story are: the origin at .1, relays from .11, viewers

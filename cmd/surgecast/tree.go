@@ -42,7 +42,7 @@ func newTree(members func() []cluster.Member, lineage func() (string, relay.Chai
 
 // Parents returns base URLs, best first.
 func (t *tree) Parents() []string {
-	_, chain := t.lineage()
+	feeds, chain := t.lineage()
 	now := proposal{members: t.members(), parent: chain.Parent()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,6 +57,9 @@ func (t *tree) Parents() []string {
 	}
 	for _, m := range now.parents() {
 		t.bases = append(t.bases, "http://"+m.State.Media)
+	}
+	if now.lost() && len(t.bases) > 0 && !slices.Contains(t.bases, feeds) {
+		t.bases = slices.Insert(t.bases, 0, feeds)
 	}
 	return t.bases
 }

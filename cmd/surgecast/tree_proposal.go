@@ -35,6 +35,12 @@ func (p proposal) same(q proposal) bool {
 		(len(p.members) == 0 || &p.members[0] == &q.members[0]) // a view's slice is never changed
 }
 
+// lost tells whether gossip knows the node no more that feeds this one. As long
+// as it does feed, it lives, and it is the gossip that is ill.
+func (p proposal) lost() bool {
+	return p.parent != "" && !slices.ContainsFunc(p.members, func(m cluster.Member) bool { return m.Name == p.parent })
+}
+
 // parents are the members to ask, best first; none while there is no origin.
 func (p proposal) parents() []cluster.Member {
 	origins, relays := p.sorted()

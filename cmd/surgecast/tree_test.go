@@ -182,3 +182,27 @@ func TestATreeLooksAgain(t *testing.T) {
 		t.Errorf("asks %v in a pool that is flat", got)
 	}
 }
+
+// Gossip that has lost the parent is no reason to leave it: it feeds.
+func TestAParentThatGossipLost(t *testing.T) {
+	const base = "http://10.0.0.11:8080"
+	whole := as(poolOf(1, 3, 2, 1), 3)
+	members := whole
+	tree := newTree(func() []cluster.Member { return members }, func() (string, relay.Chain) {
+		return base, relay.Chain{"origin", "relay-0"}
+	})
+	for _, left := range [][]cluster.Member{
+		whole,
+		{whole[0], whole[2], whole[3]}, // without the parent
+		{whole[0], whole[3]},           // the origin would have a slot
+	} {
+		members = left
+		if got := tree.Parents(); len(got) < 2 || got[0] != base || slices.Contains(got[1:], base) {
+			t.Errorf("of %v it asks %v", names(left), got)
+		}
+	}
+	// Without an origin nobody is proposed, and whoever asks keeps the last ones.
+	if members = whole[3:]; len(tree.Parents()) != 0 {
+		t.Errorf("alone it asks %v", tree.Parents())
+	}
+}
