@@ -1,0 +1,288 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"net/url"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/gortmplib"
+	"github.com/bluenviron/gortmplib/pkg/bytecounter"
+	"github.com/bluenviron/gortmplib/pkg/message"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+)
+
+type rtmpServer struct {
+	*RTMP
+	publishers *fakePublishers
+	log        *logLines
+}
+
+// startRTMP runs a server on a port of its own until the test ends.
+func startRTMP(t *testing.T, gate GateConfig, secure *tls.Config) *rtmpServer {
+	t.Helper()
+	s := &rtmpServer{}
+	config := RTMPConfig{Listen: "127.0.0.1:0", TLS: secure}
+	config.Gate, s.publishers, s.log = testGate(gate)
+	config.Logger = config.Gate.logger
+	var err error
+	if s.RTMP, err = NewRTMP(config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestRTMPFromFFmpeg lets ffmpeg push a file with B-frames in real time, in the
+// clear and over TLS: what comes out is what the file has, to the byte.
+func TestRTMPFromFFmpeg(t *testing.T) {
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: make deps")
+	}
+	for scheme, secure := range map[string]*tls.Config{"rtmp": nil, "rtmps": selfSigned(t)} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			s := startRTMP(t, GateConfig{}, secure)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			began := time.Now()
+			push := exec.CommandContext(ctx, ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-re",
+				"-i", "testdata/bframes.mp4", "-c", "copy", "-f", "flv", scheme+"://"+s.Addr().String()+"/theatre/"+testKey)
+			if output, err := push.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s\nlog:\n%s", err, output, s.log)
+			}
+			p := await(t, s.publishers, s.log)
+			<-p.closed
+			checkRTMPUnits(t, p.take(t, 1<<20), began)
+			if strings.Contains(s.log.String(), testKey) {
+				t.Errorf("the log has the key:\n%s", s.log)
+			}
+		})
+	}
+}
+
+// await waits for the next publication.
+func await(t *testing.T, publishers *fakePublishers, log *logLines) *fakePublication {
+	t.Helper()
+	select {
+	case p := <-publishers.published:
+		return p
+	case <-time.After(10 * time.Second):
+		t.Fatalf("nothing was published, log:\n%s", log)
+		return nil
+	}
+}
+
+// checkRTMPUnits compares units with the file that was pushed. RTMP counts in
+// milliseconds.
+func checkRTMPUnits(t *testing.T, units []Unit, began time.Time) {
+	t.Helper()
+	tracks, samples := testFile(t, "testdata/bframes.mp4")
+	var pictures, frames int
+	skipped := 0 // sound from before the first picture is left out
+	for _, u := range units {
+		rate := int64(tracks[u.Track].ClockRate)
+		var want sample
+		if u.Track == 0 {
+			want = nthOfTrack(samples, 0, pictures)
+			pictures++
+		} else {
+			if frames == 0 {
+				for skipped < 4 && !bytes.Equal(u.Payload[0], nthOfTrack(samples, 1, skipped).payload[0]) {
+					skipped++
+				}
+			}
+			want = nthOfTrack(samples, 1, skipped+frames)
+			frames++
+		}
+		if off := ticksToDuration(u.PTS-want.pts, rate); off.Abs() > 2*time.Millisecond {
+			t.Errorf("track %d: PTS %d is off by %v", u.Track, u.PTS, off)
+		}
+		if u.Random != want.random || u.DTS > u.PTS {
+			t.Errorf("track %d: PTS %d DTS %d Random %v", u.Track, u.PTS, u.DTS, u.Random)
+		}
+		if !sameMedia(u.Payload, want.payload) {
+			t.Errorf("track %d: other bytes at PTS %d", u.Track, u.PTS)
+		}
+		if since := u.WallTime.Add(-ticksToDuration(u.PTS, rate)).Sub(began); since < -100*time.Millisecond || since > 5*time.Second {
+			t.Errorf("track %d: dated %v after the start", u.Track, since)
+		}
+	}
+	if pictures != 50 || frames < 60 {
+		t.Errorf("%d pictures, %d audio frames", pictures, frames)
+	}
+}
+
+// An encoder with the wrong key, or none, is refused and told so; so is one who
+// wants to read.
+func TestRTMPRefuses(t *testing.T) {
+	s := startRTMP(t, GateConfig{}, nil)
+	for name, c := range map[string]struct {
+		path    string
+		publish bool
+	}{
+		"wrong key":      {"/theatre/0123456789abcdef-the-wrong-key", true},
+		"no key":         {"/theatre", true},
+		"unknown stream": {"/hall/" + testKey, true},
+		"reader":         {"/theatre/" + testKey, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := &gortmplib.Client{
+				URL:     &url.URL{Scheme: "rtmp", Host: s.Addr().String(), Path: c.path},
+				Publish: c.publish,
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+			defer cancel()
+			if err := client.Initialize(ctx); err == nil {
+				client.Close()
+				t.Error("let in")
+			}
+		})
+	}
+	if log := s.log.String(); strings.Contains(log, "key-") || strings.Contains(log, testKey) || strings.Contains(log, "the-wrong-key") {
+		t.Errorf("the log has a key:\n%s", log)
+	}
+}
+
+// Who sends half a handshake is dropped in time, and 200 of them do not keep a
+// good encoder out.
+func TestRTMPHalfHandshakes(t *testing.T) {
+	s := startRTMP(t, GateConfig{}, nil)
+	s.listener.handshake = 2 * time.Second
+	conns := make([]net.Conn, 200)
+	for i := range conns {
+		conn, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte{3, 0, 0, 0}); err != nil {
+			t.Log(err) // it had to make room already
+		}
+		conns[i] = conn
+	}
+	client := &gortmplib.Client{
+		URL:     &url.URL{Scheme: "rtmp", Host: s.Addr().String(), Path: "/theatre/" + testKey},
+		Publish: true,
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := client.Initialize(ctx); err != nil {
+		t.Fatalf("a good encoder: %v\n%s", err, s.log)
+	}
+	client.Close()
+	for _, conn := range conns {
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+			t.Fatal("half a handshake is still there after 5 s")
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	failed, ok := err.(net.Error)
+	return ok && failed.Timeout()
+}
+
+// FuzzRTMPMessages reads what an admitted encoder may send.
+func FuzzRTMPMessages(f *testing.F) {
+	f.Add(rtmpSeed(f))
+	f.Add([]byte{2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0}) // a chunk size of 0
+	f.Fuzz(func(t *testing.T, data []byte) {
+		gate, publishers, _ := testGate(GateConfig{})
+		admitted, err := gate.admit(t.Context(), attempt{
+			protocol: "RTMP", stream: "theatre", proof: plainKey(testKey), remote: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ran := make(chan struct{})
+		close(ran)
+		feed := &rtmpFeed{admission: admitted, transport: "RTMP", begin: func(in *ingest) {
+			ran = make(chan struct{})
+			go func() { defer close(ran); _ = in.run() }()
+		}}
+		through := bytecounter.NewReadWriter(struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(data), io.Discard})
+		feed.end(feed.read(message.NewReadWriter(through, through, false)))
+		<-ran
+		select {
+		case p := <-publishers.published:
+			for range p.units {
+			}
+		default:
+		}
+	})
+}
+
+// rtmpSeed is a stream with a sound.
+func rtmpSeed(f *testing.F) []byte {
+	var sent bytes.Buffer
+	through := bytecounter.NewReadWriter(&sent)
+	w := message.NewReadWriter(through, through, false)
+	for _, m := range []message.Message{
+		&message.Audio{
+			ChunkStreamID: 4, Codec: message.CodecMPEG4Audio, Rate: message.AudioRate44100, Depth: message.AudioDepth16,
+			AACType:   message.AudioAACTypeConfig,
+			AACConfig: &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2, ChannelCount: 2},
+		},
+		&message.Audio{ChunkStreamID: 4, Codec: message.CodecMPEG4Audio, AACType: message.AudioAACTypeAU, AU: []byte{1, 2, 3, 4}},
+		&message.Audio{ChunkStreamID: 4, DTS: 2 * time.Second, Codec: message.CodecMPEG4Audio, AACType: message.AudioAACTypeAU, AU: []byte{1, 2, 3, 4}},
+	} {
+		if err := w.Write(m); err != nil {
+			f.Fatal(err)
+		}
+	}
+	return sent.Bytes()
+}
+
+// sameMedia compares one audio frame, or the slices of one picture.
+func sameMedia(got, want [][]byte) bool {
+	return slices.EqualFunc(slicesOf(got), slicesOf(want), bytes.Equal)
+}
+
+func slicesOf(payload [][]byte) (slices [][]byte) {
+	for _, p := range payload {
+		if len(payload) == 1 || len(p) > 0 && p[0]&0x1f >= 1 && p[0]&0x1f <= 5 {
+			slices = append(slices, p)
+		}
+	}
+	return slices
+}
+
+// selfSigned is a certificate that nobody vouches for.
+func selfSigned(t *testing.T) *tls.Config {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
+}
