@@ -30,7 +30,7 @@ type rtmpServer struct {
 }
 
 // startRTMP runs a server on a port of its own until the test ends.
-func startRTMP(t *testing.T, gate GateConfig, secure *tls.Config) *rtmpServer {
+func startRTMP(t *testing.T, gate GateConfig, secure *tls.Config, configure ...func(*RTMP)) *rtmpServer {
 	t.Helper()
 	s := &rtmpServer{}
 	config := RTMPConfig{Listen: "127.0.0.1:0", TLS: secure}
@@ -39,6 +39,9 @@ func startRTMP(t *testing.T, gate GateConfig, secure *tls.Config) *rtmpServer {
 	var err error
 	if s.RTMP, err = NewRTMP(config); err != nil {
 		t.Fatal(err)
+	}
+	for _, c := range configure {
+		c(s.RTMP)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
@@ -167,8 +170,7 @@ func TestRTMPRefuses(t *testing.T) {
 // Who sends half a handshake is dropped in time, and 200 of them do not keep a
 // good encoder out.
 func TestRTMPHalfHandshakes(t *testing.T) {
-	s := startRTMP(t, GateConfig{}, nil)
-	s.listener.handshake = 2 * time.Second
+	s := startRTMP(t, GateConfig{}, nil, func(r *RTMP) { r.listener.handshake = 2 * time.Second })
 	conns := make([]net.Conn, 200)
 	for i := range conns {
 		conn, err := net.Dial("tcp", s.Addr().String())

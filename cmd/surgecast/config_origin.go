@@ -27,6 +27,9 @@ type OriginConfig struct {
 	// RTSP is where encoders push.
 	RTSP RTSPConfig `yaml:"rtsp"`
 
+	// RTMP is where encoders push that know no RTSP, such as OBS.
+	RTMP RTMPConfig `yaml:"rtmp"`
+
 	// DNS answers for the zone. Default off: name servers belong on hosts of
 	// their own, so that a flood of questions does not take the ingest's link.
 	DNS DNSConfig `yaml:"dns"`
@@ -51,6 +54,17 @@ type RTSPConfig struct {
 	// Default 8000 and 8001.
 	RTPPort  Port `yaml:"rtp_port"`
 	RTCPPort Port `yaml:"rtcp_port"`
+}
+
+// RTMPConfig are the RTMP listeners of an origin.
+type RTMPConfig struct {
+	// Port takes streams by RTMP, which sends keys and media in the clear. 0
+	// turns it off. Default 0; 1935 is usual.
+	Port Port `yaml:"port"`
+
+	// TLSPort takes them by RTMPS, with the certificate of tls. 0 turns it off.
+	// Default 0; 1936 is usual.
+	TLSPort Port `yaml:"tls_port"`
 }
 
 // StreamConfig is one stream.
@@ -149,6 +163,9 @@ func (c *OriginConfig) complete(d *document) error {
 	}
 	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
 		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
+	}
+	if c.RTMP.TLSPort != 0 && !c.TLS.On() {
+		return d.at(place("rtmp", "tls_port"), "rtmp.tls_port needs the certificate of tls: set tls.port and tls.cert_file, or write 0")
 	}
 	if err := c.OnForecast.complete(d); err != nil {
 		return err

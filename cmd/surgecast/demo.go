@@ -190,6 +190,11 @@ func (d *demo) publishURL() string {
 	return fmt.Sprintf("rtsp://publish:%s@%s/%s", d.key, d.RTSP, demoStream)
 }
 
+// obsFields are the two that OBS and most encoders that push by RTMP ask for.
+func (d *demo) obsFields() string {
+	return fmt.Sprintf("Server      rtmp://%s/%s\nStream key  %s", netip.AddrPortFrom(d.RTSP.Addr(), demoRTMPPort), demoStream, d.key)
+}
+
 // startFeed pushes the clip, and waits until the origin has it on air.
 func (d *demo) startFeed(ctx context.Context) error {
 	return d.screen.Step("feed", "rtsp "+d.RTSP.String(), "pushing the built-in clip", func() (string, error) {
@@ -255,6 +260,7 @@ func (d *demo) explain() {
 	s.Print("  1. Push a film or camera of your own; the newest publisher is on air:\n%s\n\n", indent(s.paint(cyan,
 		"ffmpeg -re -stream_loop -1 -i FILE -c:v libx264 -preset veryfast -tune zerolatency \\\n"+
 			"  -pix_fmt yuv420p -g 50 -c:a aac -ar 48000 -f rtsp -rtsp_transport tcp \\\n  "+d.publishURL()), 5))
+	s.Print("     … or from OBS: Settings, Stream, Custom, with\n%s\n\n", indent(s.paint(cyan, d.obsFields()), 5))
 	s.Print("  2. Ask the DNS where viewers are sent:\n%s\n\n", indent(s.paint(cyan,
 		fmt.Sprintf("dig @%s -p %d %s", d.DNS.Addr(), d.DNS.Port(), demoZone)), 5))
 	s.Print("  3. Add a clone and see it take its share; kill a relay and see it leave:\n%s\n\n", indent(s.paint(cyan,

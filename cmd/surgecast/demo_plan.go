@@ -18,7 +18,10 @@ const (
 	demoStream  = "theatre"
 	demoZone    = "live.surgecast.test"
 	demoDNSPort = 5300
-	demoRelays  = 3
+
+	demoRTMPPort  = 1935
+	demoRTMPSPort = 1936
+	demoRelays    = 3
 )
 
 // demoPlan is which nodes the demo runs, and where.
@@ -117,6 +120,10 @@ func (p demoPlan) busyPorts(ctx context.Context) error {
 	try(p.RTSP.Addr(), p.RTSP.Port(), "RTSP", "tcp")
 	try(p.RTSP.Addr(), defaultRTPPort, "RTP", "udp")
 	try(p.RTSP.Addr(), defaultRTCPPort, "RTCP", "udp")
+	try(p.RTSP.Addr(), demoRTMPPort, "RTMP", "tcp")
+	if p.Secure {
+		try(p.RTSP.Addr(), demoRTMPSPort, "RTMPS", "tcp")
+	}
 	try(p.DNS.Addr(), p.DNS.Port(), "DNS", "tcp", "udp")
 	if len(busy) == 0 {
 		return nil
@@ -171,11 +178,15 @@ func (p demoPlan) writePool() error {
 	if p.Secure {
 		tls = []setting{{"tls.cert_file", certFileName}, {"tls.key_file", keyFileName}}
 	}
+	origin := append([]setting{{"dns.port", fmt.Sprint(demoDNSPort)}, {"drain", "0s"}, {"rtmp.port", fmt.Sprint(demoRTMPPort)}}, tls...)
+	if p.Secure {
+		origin = append(origin, setting{"rtmp.tls_port", fmt.Sprint(demoRTMPSPort)})
+	}
 	files, err := newPoolFiles(poolSettings{
 		Stream:     demoStream,
 		Zone:       demoZone,
 		Origin:     p.Origin.Address,
-		OriginMore: append([]setting{{"dns.port", fmt.Sprint(demoDNSPort)}, {"drain", "0s"}}, tls...),
+		OriginMore: origin,
 		RelayMore:  append([]setting{{"drain", "1s"}}, tls...),
 	})
 	if err != nil {

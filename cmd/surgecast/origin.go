@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -55,7 +56,8 @@ type originNode struct {
 	config *OriginConfig
 	origin *origin.Origin
 	gate   *origin.Gate
-	rtsp   *origin.RTSP // nil when turned off
+	rtsp   *origin.RTSP   // nil when turned off
+	rtmp   []*origin.RTMP // in the clear and by TLS, as far as turned on
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
 }
@@ -104,6 +106,9 @@ func (o *originNode) build(_ context.Context) (err error) {
 			return fmt.Errorf("rtsp: %w", err)
 		}
 	}
+	if err := o.listenRTMP(); err != nil {
+		return err
+	}
 	if o.config.DNS.Port != 0 {
 		if o.dns, err = o.newDNS(o.config.DNS, o.config.ServeViewers); err != nil {
 			return err
@@ -115,6 +120,29 @@ func (o *originNode) build(_ context.Context) (err error) {
 		o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) }, o.newSteering(true))
 	}
 	return nil
+}
+
+// listenRTMP opens the listeners that are turned on.
+func (o *originNode) listenRTMP() error {
+	listen := func(port Port, secure *tls.Config) error {
+		if port == 0 {
+			return nil
+		}
+		one, err := origin.NewRTMP(origin.RTMPConfig{Listen: o.at(port), TLS: secure, Gate: o.gate, Logger: o.log})
+		if err != nil {
+			return fmt.Errorf("rtmp: %w", err)
+		}
+		o.rtmp = append(o.rtmp, one)
+		return nil
+	}
+	if err := listen(o.config.RTMP.Port, nil); err != nil {
+		return err
+	}
+	if o.tls == nil {
+		return nil
+	}
+	// Encoders speak neither of the viewers' protocols, and get no tickets.
+	return listen(o.config.RTMP.TLSPort, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.tls.Config().GetCertificate})
 }
 
 func (o *originNode) streams() []origin.StreamConfig {
@@ -178,6 +206,9 @@ func (o *originNode) Run(ctx context.Context) error {
 		if o.rtsp != nil {
 			group.Go(func() error { return o.rtsp.Run(ctx) })
 		}
+		for _, one := range o.rtmp {
+			group.Go(func() error { return one.Run(ctx) })
+		}
 		if o.config.OnForecast.On() {
 			group.Go(func() error { return o.runHook(ctx, o.config.OnForecast) })
 		}
@@ -200,6 +231,9 @@ func (o *originNode) surface() []any {
 	}
 	if o.rtsp != nil {
 		attributes = append(attributes, slog.String("rtsp", o.at(o.config.RTSP.Port)))
+	}
+	for _, one := range o.rtmp {
+		attributes = append(attributes, slog.String(one.Name(), one.Addr().String()))
 	}
 	if o.dns != nil {
 		attributes = append(attributes, slog.String("dns", o.at(o.config.DNS.Port)))
