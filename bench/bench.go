@@ -50,6 +50,7 @@ var subcommands = map[string]func(ctx context.Context, arguments []string) error
 	"added":  addedCommand,
 	"attack": attackCommand,
 	"bare":   bareCommand,
+	"echo":   echoCommand,
 	"hammer": hammer,
 	"held":   heldCommand,
 	"swarm":  swarmCommand,

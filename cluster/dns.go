@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -99,15 +98,12 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 		return nil, fmt.Errorf("dns: ttl %v is not between 1s and %v", cfg.TTL, maxTTL)
 	}
 	d := &DNS{
-		roster: newRoster(cfg),
-		view:   cfg.View,
-		id:     cfg.ID,
-		log:    cfg.Logger,
-		conns:  newConnTable(),
-	}
-	var err error
-	if d.limiter, err = newLimiter(cfg.RateLimit); err != nil {
-		return nil, fmt.Errorf("dns: %w", err)
+		roster:  newRoster(cfg),
+		view:    cfg.View,
+		limiter: newLimiter(cfg.RateLimit),
+		id:      cfg.ID,
+		log:     cfg.Logger,
+		conns:   newConnTable(),
 	}
 	for _, address := range cfg.Listen {
 		if err := d.open(address); err != nil {
@@ -118,6 +114,7 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 	if len(cfg.NS) == 0 {
 		cfg.NS = []NameServer{d.defaultNS()}
 	}
+	var err error
 	if d.zone, err = newZone(cfg.Zone, cfg.NS); err != nil {
 		d.close()
 		return nil, fmt.Errorf("dns: %w", err)
@@ -150,9 +147,7 @@ func (d *DNS) Run(ctx context.Context) error {
 	}
 	var tasks sync.WaitGroup
 	for _, l := range d.listen {
-		for range runtime.GOMAXPROCS(0) {
-			tasks.Go(func() { d.serveUDP(l.udp) })
-		}
+		tasks.Go(func() { d.serveUDP(l.udp) })
 		tasks.Go(func() { d.serveTCP(l.tcp) })
 	}
 	tasks.Wait()

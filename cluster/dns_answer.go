@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/markdingo/rrl"
 	"github.com/miekg/dns"
 )
 
@@ -57,19 +56,20 @@ func (d *DNS) respondAny(query []byte, from netip.Addr, udp bool) []byte {
 	}
 	m := new(dns.Msg).SetReply(&q)
 	m.Compress = true
-	at := outside
+	m.Question[0].Name = dns.CanonicalName(q.Question[0].Name) // pack gives the asker's
+	k := kind{sort: failure}
 	switch {
 	case opt != nil && opt.Version() != ednsVersion:
 		m.Rcode = dns.RcodeBadVers
 	case q.Question[0].Qclass != dns.ClassINET:
 		m.Rcode = dns.RcodeRefused // CHAOS too: our version is nobody's business
 	default:
-		at = d.answer(m, q.Question[0])
+		k = d.answer(m, m.Question[0])
 	}
-	switch d.limiter.admit(from, d.zone.kindOf(q.Question[0], m, at)) {
-	case rrl.Drop:
+	switch d.limiter.admit(from, k) {
+	case dropped:
 		return nil
-	case rrl.Slip:
+	case slipped:
 		m.Answer, m.Ns, m.Extra, m.Truncated = nil, nil, nil, true
 	}
 	limit := dns.MaxMsgSize
@@ -85,55 +85,46 @@ func (d *DNS) respondAny(query []byte, from netip.Addr, udp bool) []byte {
 // refuse answers with a header alone, which is never longer than the query.
 func (d *DNS) refuse(query []byte, from netip.Addr, rcode byte) []byte {
 	answer := bare(query, rcode)
-	switch d.limiter.admit(from, unread) {
-	case rrl.Drop:
+	switch d.limiter.admit(from, kind{sort: failure}) {
+	case dropped:
 		return nil
-	case rrl.Slip:
+	case slipped:
 		answer[2] |= 0x02 // TC
 	}
 	return answer
 }
 
-// answer fills in what the zone says to a question of class IN, and returns
-// what its name is.
-func (d *DNS) answer(m *dns.Msg, q dns.Question) place {
-	name := dns.CanonicalName(q.Name)
-	at, addr := d.zone.find(name)
+// answer fills in what the zone says to a question of class IN, whose name is
+// canonical, and returns what the answer counts as.
+func (d *DNS) answer(m *dns.Msg, q dns.Question) kind {
+	at, addr := d.zone.find(q.Name)
 	if at == outside || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
 		m.Rcode = dns.RcodeRefused
-		return at
+		return kind{sort: failure}
 	}
 	m.Authoritative = true
 	seconds := uint32(negativeTTL)
-	switch at {
-	case missing:
-		m.Rcode = dns.RcodeNameError
-	case atApex:
-		switch q.Qtype {
-		case dns.TypeSOA:
-			m.Answer = []dns.RR{d.zone.soaRecord(q.Name)}
-		case dns.TypeNS:
-			m.Answer, m.Extra = d.zone.nsRecords(q.Name)
-		default:
-			m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.sample(v6, nil) })
-		}
-	case atRelay:
+	switch {
+	case d.zone.answer(m, q, at):
+	case at == atApex:
+		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.sample(v6, nil) })
+	case at == atRelay:
 		m.Answer = addresses(q, func(v6 bool) ([]netip.Addr, time.Duration) { return d.roster.relay(addr, v6, nil) })
-	case atGossip:
+	case at == atGossip:
 		m.Answer = d.gossip(q)
-	case atHost:
-		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) {
-			return d.zone.hosts[name], staticTTL * time.Second
-		})
 	}
-	if len(m.Answer) > 0 {
-		return at
-	}
-	if (at == atApex || at == atRelay) && d.roster.empty() {
+	switch {
+	case len(m.Answer) > 0:
+		return kind{data, q.Qtype, numberOf(at)}
+	case (at == atApex || at == atRelay) && d.roster.empty():
 		seconds = uint32(emptyTTL / time.Second)
 	}
 	m.Ns = []dns.RR{d.zone.negative(seconds)}
-	return at
+	if at == missing {
+		m.Rcode = dns.RcodeNameError
+		return kind{sort: noName}
+	}
+	return kind{sort: noData, name: numberOf(at)}
 }
 
 // addresses returns the records of a question for A or AAAA. To ANY it gives
@@ -214,19 +205,37 @@ func udpLimit(opt *dns.OPT) int {
 // packWithin writes an answer. What is too long loses the additional records
 // first; then it is empty and says TC, so that the asker comes by TCP.
 func packWithin(m *dns.Msg, limit int, query []byte) []byte {
-	b, err := m.Pack()
+	b, err := pack(m, query)
 	if err == nil && len(b) > limit {
 		m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
-		b, err = m.Pack()
+		b, err = pack(m, query)
 	}
 	if err == nil && len(b) > limit {
 		m.Answer, m.Ns, m.Truncated = nil, nil, true
-		b, err = m.Pack()
+		b, err = pack(m, query)
 	}
 	if err != nil || len(b) > limit {
 		return bare(query, dns.RcodeServerFailure)
 	}
 	return b
+}
+
+// pack writes an answer whose question has the canonical name, onto which the
+// names of the records are compressed, and puts the name over it as it came: its
+// case is what the asker knows its answer by.
+func pack(m *dns.Msg, query []byte) ([]byte, error) {
+	b, err := m.Pack()
+	if err != nil {
+		return nil, err
+	}
+	end := dnsHeaderBytes
+	for end < len(b) && b[end] != 0 { // it is the first name, so it has no pointer
+		end += 1 + int(b[end])
+	}
+	if end <= min(len(b), len(query)) && equalFold(query[dnsHeaderBytes:end], b[dnsHeaderBytes:end]) {
+		copy(b[dnsHeaderBytes:end], query[dnsHeaderBytes:end])
+	}
+	return b, nil
 }
 
 // bare answers with a header alone, for what can't be read or isn't done.

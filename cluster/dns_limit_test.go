@@ -81,6 +81,59 @@ func TestDNSRateLimit(t *testing.T) {
 	}
 }
 
+// What counts as one, and what apart.
+func TestDNSLimitCountsByNetworkAndKind(t *testing.T) {
+	pool, relays := kind{data, dns.TypeA, apexNumber}, kind{data, dns.TypeA, relaysNumber}
+	for _, tt := range []struct {
+		a, b netip.Addr
+		k, l kind
+		same bool
+	}{
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.254"), pool, pool, true},
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.9"), pool, pool, true},
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.3.1"), pool, pool, false},
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.1"), pool, relays, false},
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.1"), pool, kind{data, dns.TypeAAAA, apexNumber}, false},
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.1"), pool, kind{sort: noName}, false},
+		{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8:0:ff::1"), pool, pool, true},
+		{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8:0:100::1"), pool, pool, false},
+		{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("c000:200::"), pool, pool, false}, // the same bytes
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimiter(1)
+			if got := l.admit(tt.a, tt.k); got != admitted {
+				t.Fatalf("the first answer: %v", got)
+			}
+			l.admit(tt.a, tt.k)
+			if got := l.admit(tt.b, tt.l) != admitted; got != tt.same {
+				t.Errorf("%v %+v and %v %+v count as one: %t", tt.a, tt.k, tt.b, tt.l, got)
+			}
+		})
+	}
+}
+
+// A flood from more networks than there are accounts limits nobody who comes
+// later; when it is over all are free again.
+func TestDNSLimitWithAFullTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(1)
+		const networks = 4 * limitSets * limitWays
+		network := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{byte(i >> 16), byte(i >> 8), byte(i), 1}) }
+		for i := range networks {
+			if got := l.admit(network(i), kind{}); got != admitted {
+				t.Fatalf("network %d: %v", i, got)
+			}
+		}
+		time.Sleep(limitDebt + 2*limitCredit)
+		for i := range 100 {
+			first, second := l.admit(network(i), kind{}), l.admit(network(i), kind{})
+			if first != admitted || second != dropped {
+				t.Fatalf("network %d after the flood: %v, %v", i, first, second)
+			}
+		}
+	})
+}
+
 func packed(m *dns.Msg) []byte {
 	b, err := m.Pack()
 	if err != nil {

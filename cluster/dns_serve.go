@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -25,10 +26,15 @@ const (
 	errorPause = 20 * time.Millisecond
 )
 
-// serveUDP answers packets until the socket is closed. Several may run on one
-// socket.
+// serveUDP answers packets until the socket is closed. One of them is enough for
+// a socket: more would hand each packet from one to the next.
 func (d *DNS) serveUDP(socket *net.UDPConn) {
 	buf, out := make([]byte, maxQueryBytes), make([]byte, 0, udpBytes)
+	linger, err := newLinger(socket)
+	if err != nil {
+		d.log.Error("dns socket not usable", "err", err)
+		return
+	}
 	for {
 		n, from, err := socket.ReadFromUDPAddrPort(buf)
 		switch {
@@ -42,6 +48,10 @@ func (d *DNS) serveUDP(socket *net.UDPConn) {
 		if answer := d.respond(out, buf[:n], from.Addr(), true); answer != nil {
 			// An answer that can't be sent is as one lost on the way.
 			_, _ = socket.WriteToUDPAddrPort(answer, from)
+		}
+		runtime.Gosched() // on one core the others had to wait
+		if linger.forPacket() != nil {
+			return
 		}
 	}
 }

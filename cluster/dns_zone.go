@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -30,7 +31,7 @@ type zone struct {
 	hosts  map[string][]netip.Addr // the name servers within the zone
 	labels int                     // of apex
 	wire   []byte                  // apex as it stands in a message
-	relays string                  // all relays' names, as one: "*.apex"
+	ready  *readyAnswers
 }
 
 // place is what a name is to the zone.
@@ -51,7 +52,7 @@ func newZone(name string, servers []NameServer) (*zone, error) {
 	if _, ok := dns.IsDomainName(name); !ok || apex == "." {
 		return nil, fmt.Errorf("zone %q is no domain name", name)
 	}
-	z := &zone{apex: apex, hosts: make(map[string][]netip.Addr), labels: dns.CountLabel(apex), relays: "*." + apex}
+	z := &zone{apex: apex, hosts: make(map[string][]netip.Addr), labels: dns.CountLabel(apex)}
 	z.wire = make([]byte, len(apex)+1) // each dot is a length, and one before the first
 	if _, err := dns.PackDomainName(apex, z.wire, 0, nil, false); err != nil {
 		return nil, fmt.Errorf("zone %q is no domain name: %w", name, err)
@@ -70,6 +71,10 @@ func newZone(name string, servers []NameServer) (*zone, error) {
 		Mbox:    "hostmaster." + apex,
 		Serial:  soaSerial,
 		Refresh: 3600, Retry: 600, Expire: 14 * 24 * 3600, Minttl: negativeTTL,
+	}
+	var err error
+	if z.ready, err = newReadyAnswers(z); err != nil {
+		return nil, err
 	}
 	return z, nil
 }
@@ -132,8 +137,23 @@ func relayAddr(name string) (netip.Addr, bool) {
 	return netip.AddrFromSlice(b)
 }
 
-// soaRecord returns the SOA as an answer to a name, with the case the asker
-// wrote it in.
+// answer fills in what never changes: SOA and NS of the zone, and all of the
+// name servers' own names. False: the answer depends on the pool.
+func (z *zone) answer(m *dns.Msg, q dns.Question, at place) bool {
+	switch {
+	case at == atApex && q.Qtype == dns.TypeSOA:
+		m.Answer = []dns.RR{z.soaRecord(q.Name)}
+	case at == atApex && q.Qtype == dns.TypeNS:
+		m.Answer, m.Extra = z.nsRecords(q.Name)
+	case at == atHost:
+		m.Answer = addresses(q, func(bool) ([]netip.Addr, time.Duration) { return z.hosts[q.Name], staticTTL * time.Second })
+	default:
+		return false
+	}
+	return true
+}
+
+// soaRecord returns the SOA as an answer to a name.
 func (z *zone) soaRecord(name string) dns.RR {
 	soa := z.soa
 	soa.Hdr.Name = name

@@ -15,10 +15,15 @@ type NameserverConfig struct {
 
 	// DNS is the answering.
 	DNS DNSConfig `yaml:"dns"`
+
+	// OnForecast is what is run when the pool will soon be full, as on the
+	// origin. A name server runs it only while it sees no origin, and of several
+	// one does. Default off.
+	OnForecast HookConfig `yaml:"on_forecast"`
 }
 
 func defaultNameserverConfig() NameserverConfig {
-	c := NameserverConfig{NodeConfig: defaultNodeConfig(), ServeViewers: ServeWhenPoolEmpty, DNS: defaultDNSConfig()}
+	c := NameserverConfig{NodeConfig: defaultNodeConfig(), ServeViewers: ServeWhenPoolEmpty, DNS: defaultDNSConfig(), OnForecast: defaultHookConfig()}
 	c.DNS.Port = defaultDNSPort
 	c.Drain = 0 // resolvers ask the next name server by themselves
 	return c
@@ -49,6 +54,9 @@ func (c *NameserverConfig) complete(d *document) error {
 	}
 	if c.DNS.Port == 0 {
 		return d.at(place("dns", "port"), "dns.port can't be turned off on a name server: write %d", defaultDNSPort)
+	}
+	if err := c.OnForecast.complete(d); err != nil {
+		return err
 	}
 	return c.DNS.complete(d, c.Zone)
 }

@@ -108,7 +108,7 @@ func TestSamplesAreComplete(t *testing.T) {
 	if r.Ports != defaults.Ports || r.TLS != defaults.TLS || r.Limits != defaults.Limits || r.DVRBytes != defaults.DVRBytes || r.Drain != defaultNodeConfig().Drain || r.Dir != defaults.Dir || r.Log != defaults.Log {
 		t.Errorf("relay.yaml shows other defaults than the code has: %+v", r)
 	}
-	if plain := defaultNameserverConfig(); n.Ports != plain.Ports || n.Dir != plain.Dir || n.Log != plain.Log || n.ServeViewers != plain.ServeViewers || n.DNS.Port != plain.DNS.Port {
+	if plain := defaultNameserverConfig(); n.Ports != plain.Ports || n.Dir != plain.Dir || n.Log != plain.Log || n.ServeViewers != plain.ServeViewers || n.DNS.Port != plain.DNS.Port || !reflect.DeepEqual(n.OnForecast, plain.OnForecast) {
 		t.Errorf("nameserver.yaml shows other defaults than the code has: %+v", n)
 	}
 }
@@ -391,7 +391,7 @@ func TestBadConfigs(t *testing.T) {
 		},
 		{
 			"media on a name server", "nameserver", "pool: surgecast", "capacity: 1Gbit/s", "",
-			`there is no key "capacity" here: the keys are address, dir, dns, log, pool, pool_secret_file, ports, seeds, serve_viewers, zone`,
+			`there is no key "capacity" here: the keys are address, dir, dns, log, on_forecast, pool, pool_secret_file, ports, seeds, serve_viewers, zone`,
 		},
 		{
 			"a name server without a zone", "nameserver", "zone: live.surgecast.test", "", "# surgecast nameserver",
@@ -404,6 +404,10 @@ func TestBadConfigs(t *testing.T) {
 		{
 			"a name server without an address", "nameserver", "  name_servers: [] ", "  name_servers: [{name: ns1}] ", "",
 			`dns.name_servers: name server ns1.live.surgecast.test. is within the zone and has no address`,
+		},
+		{
+			"a hook of a name server", "nameserver", "  under: 300s", "  under: 2h", "",
+			`on_forecast.under: 2h0m0s is out of bounds: write 1s to 1h`,
 		},
 		{
 			"a name server anywhere", "nameserver", "  addresses: [] ", "  addresses: [auto] ", "",

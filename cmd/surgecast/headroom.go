@@ -34,6 +34,7 @@ type headroom struct {
 // poolOutlook is what is to be expected of the pool's relays together.
 type poolOutlook struct {
 	outlook
+	Tight  bool // without its fullest relay the others could not carry its viewers
 	spare  spare
 	relays []poolRelay
 }
@@ -54,6 +55,7 @@ type glance struct {
 	Full     bool
 	OwnSoon  bool // the alarm for this node begins now
 	PoolSoon bool // the alarm for the pool begins now
+	Tight    bool // the pool has too little room for the loss of a relay from now on
 	Spare    bool // the advice that a relay can go begins now
 }
 
@@ -80,6 +82,8 @@ func (h *headroom) look(now time.Time, self string, members []cluster.Member) (g
 	}
 	h.pool.relays = relays
 	g.PoolSoon = h.pool.look(now, load, usable(relays))
+	g.Tight = h.reserve.keeping && !h.pool.Tight
+	h.pool.Tight = h.reserve.keeping
 	g.Spare = h.pool.spare.look(now, relays)
 	return g
 }
@@ -159,6 +163,9 @@ func (n *node) lookAtHeadroom() {
 	}
 	if g.PoolSoon {
 		n.log.Warn("the pool will be full soon: start more relays", "full_in", inSeconds(pool.FullIn), "rising", perSecond(pool.Rising), "relays", len(pool.relays))
+	}
+	if g.Tight {
+		n.log.Warn("the pool could not carry the viewers of its fullest relay if that died: start more relays", "relays", len(pool.relays))
 	}
 	if g.Spare {
 		n.log.Info("the pool is nearly empty: a relay could be drained", "relay", short(pool.spare.Name), "under_percent", spareUnder, "for", spareAfter)

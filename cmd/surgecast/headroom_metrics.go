@@ -24,6 +24,8 @@ func (n *node) headroomMetrics() []prometheus.Collector {
 			pool(func(p poolOutlook) float64 { return p.FullIn })),
 		gauge("surgecast_pool_full_soon", "Are more relays needed now? 1 from under 300 s to over 450 s.",
 			pool(func(p poolOutlook) float64 { return bit(p.Soon) })),
+		gauge("surgecast_pool_tight", "Is there too little room for the viewers of the fullest relay, if it died? 1 from over 95 % of the others to under 90 %.",
+			pool(func(p poolOutlook) float64 { return bit(p.Tight) })),
 		gauge("surgecast_pool_spare_relays", "Could a relay be drained? 1 when the pool was under 40 % for 15 minutes.",
 			pool(func(p poolOutlook) float64 { return bit(p.spare.Name != "") })),
 		counter("surgecast_sessions_sent_on_total", "How many new sessions were sent to another relay, since this one is full?",

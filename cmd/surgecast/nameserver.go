@@ -51,6 +51,7 @@ func (c *nameserverCmd) Run(ctx context.Context) error {
 // nameserverNode is a running name server: gossip ─▶ members ─▶ DNS.
 type nameserverNode struct {
 	*node
+	config *NameserverConfig
 	public http.Handler
 }
 
@@ -72,7 +73,7 @@ func newNameserverNode(ctx context.Context, config *NameserverConfig, options no
 		Ready: n.answering, Alive: n.alive, Pool: pool,
 		Hello: http.HandlerFunc(n.serveHello),
 	})
-	return &nameserverNode{node: n, public: public}, nil
+	return &nameserverNode{node: n, config: config, public: public}, nil
 }
 
 // newDNS opens the answering of a node that has joined, or will.
@@ -118,6 +119,9 @@ func (s *nameserverNode) Run(ctx context.Context) error {
 			return err
 		}
 		group.Go(func() error { return s.dns.Run(ctx) })
+		if s.config.OnForecast.On() {
+			group.Go(func() error { return s.runHook(ctx, s.config.OnForecast) })
+		}
 		s.setStatus(cluster.StatusServing)
 		s.log.Info("name server up",
 			slog.String("dns", s.dns.Addr().String()),
