@@ -76,7 +76,7 @@ func TestRTMPFromFFmpeg(t *testing.T) {
 			}
 			p := await(t, s.publishers, s.log)
 			<-p.closed
-			checkRTMPUnits(t, p.take(t, 1<<20), began)
+			checkPushedFile(t, p.take(t, 1<<20), began, 2*time.Millisecond, 0)
 			if strings.Contains(s.log.String(), testKey) {
 				t.Errorf("the log has the key:\n%s", s.log)
 			}
@@ -96,9 +96,10 @@ func await(t *testing.T, publishers *fakePublishers, log *logLines) *fakePublica
 	}
 }
 
-// checkRTMPUnits compares units with the file that was pushed. RTMP counts in
-// milliseconds.
-func checkRTMPUnits(t *testing.T, units []Unit, began time.Time) {
+// checkPushedFile compares units with the file that was pushed; tolerance is
+// what the protocol's ticks cost (RTMP counts in milliseconds), tail how many
+// pictures may be missing at the end.
+func checkPushedFile(t *testing.T, units []Unit, began time.Time, tolerance time.Duration, tail int) {
 	t.Helper()
 	tracks, samples := testFile(t, "testdata/bframes.mp4")
 	var pictures, frames int
@@ -118,7 +119,7 @@ func checkRTMPUnits(t *testing.T, units []Unit, began time.Time) {
 			want = nthOfTrack(samples, 1, skipped+frames)
 			frames++
 		}
-		if off := ticksToDuration(u.PTS-want.pts, rate); off.Abs() > 2*time.Millisecond {
+		if off := ticksToDuration(u.PTS-want.pts, rate); off.Abs() > tolerance {
 			t.Errorf("track %d: PTS %d is off by %v", u.Track, u.PTS, off)
 		}
 		if u.Random != want.random || u.DTS > u.PTS {
@@ -131,7 +132,7 @@ func checkRTMPUnits(t *testing.T, units []Unit, began time.Time) {
 			t.Errorf("track %d: dated %v after the start", u.Track, since)
 		}
 	}
-	if pictures != 50 || frames < 60 {
+	if pictures < 50-tail || pictures > 50 || frames < 60 {
 		t.Errorf("%d pictures, %d audio frames", pictures, frames)
 	}
 }
