@@ -20,8 +20,9 @@ const (
 	// srtPayload holds seven packets of MPEG-TS, as senders send them.
 	srtPayload = 1316
 
-	// minPassphrase and maxPassphrase are what SRT allows, bytes.
-	minPassphrase, maxPassphrase = 10, 79
+	// minSRTPassphrase and MaxSRTPassphrase are what SRT allows, bytes.
+	minSRTPassphrase = 10
+	MaxSRTPassphrase = 79
 )
 
 // Why an SRT connection ends before anything is published.
@@ -67,8 +68,8 @@ func NewSRT(config SRTConfig) (*SRT, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	if n := len(config.Passphrase); n > 0 && (n < minPassphrase || n > maxPassphrase) {
-		return nil, fmt.Errorf("the passphrase has %d bytes: SRT wants %d to %d", n, minPassphrase, maxPassphrase)
+	if n := len(config.Passphrase); n > 0 && (n < minSRTPassphrase || n > MaxSRTPassphrase) {
+		return nil, fmt.Errorf("the passphrase has %d bytes: SRT wants %d to %d", n, minSRTPassphrase, MaxSRTPassphrase)
 	}
 	if config.Latency == 0 {
 		config.Latency = DefaultSRTLatency

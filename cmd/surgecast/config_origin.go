@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"time"
 
+	"surgecast/origin"
 	"surgecast/relay"
 )
 
@@ -30,6 +31,9 @@ type OriginConfig struct {
 	// RTMP is where encoders push that know no RTSP, such as OBS.
 	RTMP RTMPConfig `yaml:"rtmp"`
 
+	// SRT is where encoders push over lines that lose packets.
+	SRT SRTConfig `yaml:"srt"`
+
 	// DNS answers for the zone. Default off: name servers belong on hosts of
 	// their own, so that a flood of questions does not take the ingest's link.
 	DNS DNSConfig `yaml:"dns"`
@@ -42,29 +46,6 @@ type OriginConfig struct {
 
 	// AuthorityKey is read from AuthorityKeyFile.
 	AuthorityKey ed25519.PrivateKey
-}
-
-// RTSPConfig is the RTSP listener of an origin.
-type RTSPConfig struct {
-	// Port takes ANNOUNCE and RECORD, and the media when it comes by TCP.
-	// 0 turns RTSP off. Default 8554.
-	Port Port `yaml:"port"`
-
-	// RTPPort and RTCPPort take media by UDP: an even port and the next one.
-	// Default 8000 and 8001.
-	RTPPort  Port `yaml:"rtp_port"`
-	RTCPPort Port `yaml:"rtcp_port"`
-}
-
-// RTMPConfig are the RTMP listeners of an origin.
-type RTMPConfig struct {
-	// Port takes streams by RTMP, which sends keys and media in the clear. 0
-	// turns it off. Default 0; 1935 is usual.
-	Port Port `yaml:"port"`
-
-	// TLSPort takes them by RTMPS, with the certificate of tls. 0 turns it off.
-	// Default 0; 1936 is usual.
-	TLSPort Port `yaml:"tls_port"`
 }
 
 // StreamConfig is one stream.
@@ -85,6 +66,9 @@ type StreamConfig struct {
 	// its key, or with those of two broadcasters: newest_wins, or refuse, which
 	// refuses the newer one while the older one sends. Default newest_wins.
 	SameKey SameKey `yaml:"same_key"`
+
+	// UDP takes the stream by MPEG-TS over UDP, which knows no key. Default off.
+	UDP UDPConfig `yaml:"udp"`
 
 	// TargetDuration is the length that no segment exceeds, in whole seconds.
 	// It can't be changed while a stream runs. Default 2s.
@@ -133,6 +117,7 @@ func defaultOriginConfig() OriginConfig {
 		OnForecast:   defaultHookConfig(),
 		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
+		SRT:          SRTConfig{Latency: Duration(origin.DefaultSRTLatency)},
 		DNS:          defaultDNSConfig(),
 	}
 }
@@ -161,11 +146,8 @@ func (c *OriginConfig) complete(d *document) error {
 	if w := time.Duration(c.Window); w < 12*time.Second || w > time.Hour {
 		return d.at(place("window"), "window: %v is out of bounds: write 12s to 1h", w)
 	}
-	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
-		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
-	}
-	if c.RTMP.TLSPort != 0 && !c.TLS.On() {
-		return d.at(place("rtmp", "tls_port"), "rtmp.tls_port needs the certificate of tls: set tls.port and tls.cert_file, or write 0")
+	if err := c.completeIngest(d); err != nil {
+		return err
 	}
 	if err := c.OnForecast.complete(d); err != nil {
 		return err
@@ -214,6 +196,9 @@ func (c *OriginConfig) completeStreams(d *document) error {
 		}
 		s.PublishKey = string(key)
 		if err := s.completeBroadcasters(d, i); err != nil {
+			return err
+		}
+		if err := s.UDP.complete(d, i); err != nil {
 			return err
 		}
 	}

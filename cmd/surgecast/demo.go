@@ -190,6 +190,18 @@ func (d *demo) publishURL() string {
 	return fmt.Sprintf("rtsp://publish:%s@%s/%s", d.key, d.RTSP, demoStream)
 }
 
+// otherWays are the ends of ffmpeg's line for the protocols beside RTSP.
+func (d *demo) otherWays() string {
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(d.RTSP.Addr(), port) }
+	ways := []string{fmt.Sprintf("-f flv rtmp://%s/%s/%s", at(demoRTMPPort), demoStream, d.key)}
+	if d.Secure {
+		ways = append(ways, fmt.Sprintf("-f flv rtmps://%s/%s/%s", at(demoRTMPSPort), demoStream, d.key))
+	}
+	return strings.Join(append(ways,
+		fmt.Sprintf("-f mpegts 'srt://%s?streamid=publish:%s:%s'", at(demoSRTPort), demoStream, d.key),
+		fmt.Sprintf("-f mpegts 'udp://%s?pkt_size=1316'", at(demoUDPPort))), "\n")
+}
+
 // obsFields are the two that OBS and most encoders that push by RTMP ask for.
 func (d *demo) obsFields() string {
 	return fmt.Sprintf("Server      rtmp://%s/%s\nStream key  %s", netip.AddrPortFrom(d.RTSP.Addr(), demoRTMPPort), demoStream, d.key)
@@ -260,6 +272,7 @@ func (d *demo) explain() {
 	s.Print("  1. Push a film or camera of your own; the newest publisher is on air:\n%s\n\n", indent(s.paint(cyan,
 		"ffmpeg -re -stream_loop -1 -i FILE -c:v libx264 -preset veryfast -tune zerolatency \\\n"+
 			"  -pix_fmt yuv420p -g 50 -c:a aac -ar 48000 -f rtsp -rtsp_transport tcp \\\n  "+d.publishURL()), 5))
+	s.Print("     … the same by other protocols, in place of -f rtsp and what follows it:\n%s\n\n", indent(s.paint(cyan, d.otherWays()), 5))
 	s.Print("     … or from OBS: Settings, Stream, Custom, with\n%s\n\n", indent(s.paint(cyan, d.obsFields()), 5))
 	s.Print("  2. Ask the DNS where viewers are sent:\n%s\n\n", indent(s.paint(cyan,
 		fmt.Sprintf("dig @%s -p %d %s", d.DNS.Addr(), d.DNS.Port(), demoZone)), 5))

@@ -21,6 +21,8 @@ const (
 
 	demoRTMPPort  = 1935
 	demoRTMPSPort = 1936
+	demoSRTPort   = 8890
+	demoUDPPort   = 5000
 	demoRelays    = 3
 )
 
@@ -121,6 +123,8 @@ func (p demoPlan) busyPorts(ctx context.Context) error {
 	try(p.RTSP.Addr(), defaultRTPPort, "RTP", "udp")
 	try(p.RTSP.Addr(), defaultRTCPPort, "RTCP", "udp")
 	try(p.RTSP.Addr(), demoRTMPPort, "RTMP", "tcp")
+	try(p.RTSP.Addr(), demoSRTPort, "SRT", "udp")
+	try(p.RTSP.Addr(), demoUDPPort, "MPEG-TS", "udp")
 	if p.Secure {
 		try(p.RTSP.Addr(), demoRTMPSPort, "RTMPS", "tcp")
 	}
@@ -178,7 +182,14 @@ func (p demoPlan) writePool() error {
 	if p.Secure {
 		tls = []setting{{"tls.cert_file", certFileName}, {"tls.key_file", keyFileName}}
 	}
-	origin := append([]setting{{"dns.port", fmt.Sprint(demoDNSPort)}, {"drain", "0s"}, {"rtmp.port", fmt.Sprint(demoRTMPPort)}}, tls...)
+	origin := append([]setting{
+		{"dns.port", fmt.Sprint(demoDNSPort)},
+		{"drain", "0s"},
+		{"rtmp.port", fmt.Sprint(demoRTMPPort)},
+		{"srt.port", fmt.Sprint(demoSRTPort)},
+		{"streams.port", fmt.Sprint(demoUDPPort)},
+		{"streams.from", "[" + p.RTSP.Addr().String() + "]"},
+	}, tls...)
 	if p.Secure {
 		origin = append(origin, setting{"rtmp.tls_port", fmt.Sprint(demoRTMPSPort)})
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -56,8 +55,7 @@ type originNode struct {
 	config *OriginConfig
 	origin *origin.Origin
 	gate   *origin.Gate
-	rtsp   *origin.RTSP   // nil when turned off
-	rtmp   []*origin.RTMP // in the clear and by TLS, as far as turned on
+	ingest []ingest // the listeners for encoders that are turned on
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
 }
@@ -94,19 +92,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 		return err
 	}
 	o.gate = origin.NewGate(origin.GateConfig{Origin: o.origin, Logger: o.log})
-	if o.config.RTSP.Port != 0 {
-		o.rtsp, err = origin.NewRTSP(origin.RTSPConfig{
-			Listen:  o.at(o.config.RTSP.Port),
-			UDPRTP:  o.at(o.config.RTSP.RTPPort),
-			UDPRTCP: o.at(o.config.RTSP.RTCPPort),
-			Gate:    o.gate,
-			Logger:  o.log,
-		})
-		if err != nil {
-			return fmt.Errorf("rtsp: %w", err)
-		}
-	}
-	if err := o.listenRTMP(); err != nil {
+	if err := o.listenIngest(); err != nil {
 		return err
 	}
 	if o.config.DNS.Port != 0 {
@@ -120,29 +106,6 @@ func (o *originNode) build(_ context.Context) (err error) {
 		o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) }, o.newSteering(true))
 	}
 	return nil
-}
-
-// listenRTMP opens the listeners that are turned on.
-func (o *originNode) listenRTMP() error {
-	listen := func(port Port, secure *tls.Config) error {
-		if port == 0 {
-			return nil
-		}
-		one, err := origin.NewRTMP(origin.RTMPConfig{Listen: o.at(port), TLS: secure, Gate: o.gate, Logger: o.log})
-		if err != nil {
-			return fmt.Errorf("rtmp: %w", err)
-		}
-		o.rtmp = append(o.rtmp, one)
-		return nil
-	}
-	if err := listen(o.config.RTMP.Port, nil); err != nil {
-		return err
-	}
-	if o.tls == nil {
-		return nil
-	}
-	// Encoders speak neither of the viewers' protocols, and get no tickets.
-	return listen(o.config.RTMP.TLSPort, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.tls.Config().GetCertificate})
 }
 
 func (o *originNode) streams() []origin.StreamConfig {
@@ -203,10 +166,7 @@ func (o *originNode) Run(ctx context.Context) error {
 		if o.dns != nil {
 			group.Go(func() error { return o.dns.Run(ctx) })
 		}
-		if o.rtsp != nil {
-			group.Go(func() error { return o.rtsp.Run(ctx) })
-		}
-		for _, one := range o.rtmp {
+		for _, one := range o.ingest {
 			group.Go(func() error { return one.Run(ctx) })
 		}
 		if o.config.OnForecast.On() {
@@ -229,11 +189,8 @@ func (o *originNode) surface() []any {
 	if o.tls != nil {
 		attributes = append(attributes, slog.String("tls", o.at(o.config.TLS.Port)))
 	}
-	if o.rtsp != nil {
-		attributes = append(attributes, slog.String("rtsp", o.at(o.config.RTSP.Port)))
-	}
-	for _, one := range o.rtmp {
-		attributes = append(attributes, slog.String(one.Name(), one.Addr().String()))
+	for _, one := range o.ingest {
+		attributes = append(attributes, slog.String(one.name, one.Addr().String()))
 	}
 	if o.dns != nil {
 		attributes = append(attributes, slog.String("dns", o.at(o.config.DNS.Port)))
