@@ -30,7 +30,7 @@ func TestBrowserEmbedded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a pool and a browser")
 	}
-	t.Setenv(asMain, "1")
+	beside(t)
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, certFileName), filepath.Join(dir, keyFileName)
 	certify := func(relays ...netip.Addr) {
