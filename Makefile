@@ -20,7 +20,7 @@ sim:
 
 # The long and real runs, which the tests enter only under this variable: under an hour in all.
 prove: deps lint build
-	@.ci/deps unbound:unbound named:bind9 dnsviz:dnsviz ip:iproute2
+	@.ci/deps unbound:unbound named:bind9 dnsviz:dnsviz ip:iproute2 nft:nftables
 	SURGECAST_PROVE=1 go test -vet=off -count=1 -timeout 55m ./...
 
 # Each fuzz target for FUZZTIME.

@@ -3,150 +3,16 @@ package main
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
 )
-
-// machines are network namespaces on one bridge, each with a MAC and an address
-// of its own: 10.77.0.N.
-type machines struct {
-	t      *testing.T
-	prefix string
-}
-
-// newMachines makes n of them, or skips the test where it may not.
-func newMachines(t *testing.T, n int) *machines {
-	t.Helper()
-	m := &machines{t, fmt.Sprintf("sc%d-", os.Getpid())}
-	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
-	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "add", m.name(0)).CombinedOutput(); err != nil {
-		t.Skipf("no network namespace can be made: %v %s", err, out)
-	}
-	m.deleteAtEnd(0)
-	m.ip("-n", m.name(0), "link", "add", "bridge", "type", "bridge")
-	m.ip("-n", m.name(0), "link", "set", "bridge", "up")
-	for i := 1; i <= n; i++ {
-		name, port := m.name(i), fmt.Sprintf("port%d", i)
-		m.ip("netns", "add", name)
-		m.deleteAtEnd(i)
-		m.ip("-n", m.name(0), "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", name)
-		m.ip("-n", m.name(0), "link", "set", port, "master", "bridge", "up")
-		m.ip("-n", name, "addr", "add", m.address(i).String()+"/24", "dev", "eth0")
-		m.ip("-n", name, "link", "set", "eth0", "up")
-		m.ip("-n", name, "link", "set", "lo", "up")
-	}
-	return m
-}
-
-func (m *machines) name(i int) string         { return fmt.Sprintf("%s%d", m.prefix, i) }
-func (m *machines) address(i int) netip.Addr  { return netip.AddrFrom4([4]byte{10, 77, 0, byte(i)}) }
-func (m *machines) at(i int, port int) string { return fmt.Sprintf("%s:%d", m.address(i), port) }
-
-func (m *machines) deleteAtEnd(i int) {
-	m.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", m.name(i)).Run() })
-}
-
-func (m *machines) ip(args ...string) {
-	m.t.Helper()
-	if out, err := exec.CommandContext(m.t.Context(), "ip", args...).CombinedOutput(); err != nil {
-		m.t.Fatalf("ip %s: %v %s", strings.Join(args, " "), err, out)
-	}
-}
-
-// start runs a node on a machine until the test ends, and returns its log file.
-func (m *machines) start(i int, role, dir string) (log string) {
-	m.t.Helper()
-	log = filepath.Join(m.t.TempDir(), "log")
-	out, err := os.Create(log)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	c := exec.Command("ip", "netns", "exec", m.name(i), os.Args[0], role, "--config", filepath.Join(dir, role+".yaml"), "--until-eof")
-	c.Stdout, c.Stderr = out, out
-	leash, err := c.StdinPipe()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() {
-		leash.Close()
-		_ = c.Wait()
-		out.Close()
-		if m.t.Failed() {
-			text, _ := os.ReadFile(log)
-			m.t.Logf("machine %d:\n%s", i, text)
-		}
-	})
-	return log
-}
-
-// dial opens a UDP socket on a machine. The socket stays there; the thread that
-// went there to open it is given up.
-func (m *machines) dial(i int, to string) net.Conn {
-	m.t.Helper()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	opened := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		there, err := os.Open("/run/netns/" + m.name(i))
-		if err == nil {
-			defer there.Close()
-			err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
-		}
-		var conn net.Conn
-		if err == nil {
-			conn, err = net.Dial("udp", to)
-		}
-		opened <- result{conn, err}
-	}()
-	r := <-opened
-	if r.err != nil {
-		m.t.Fatal(r.err)
-	}
-	m.t.Cleanup(func() { r.conn.Close() })
-	return r.conn
-}
-
-// answers asks the origin's name server for the pool's addresses.
-func (m *machines) answers(conn net.Conn) ([]string, error) {
-	q := new(dns.Msg).SetQuestion("live.surgecast.test.", dns.TypeA)
-	wire := &dns.Conn{Conn: conn}
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
-	if err := wire.WriteMsg(q); err != nil {
-		return nil, err
-	}
-	r, err := wire.ReadMsg()
-	if err != nil {
-		return nil, err
-	}
-	var addrs []string
-	for _, rr := range r.Answer {
-		if a, ok := rr.(*dns.A); ok {
-			addrs = append(addrs, a.A.String())
-		}
-	}
-	return addrs, nil
-}
 
 // logged are the first lines of a log that hold each of the words; "" for none.
 func logged(file string, words ...string) []string {
@@ -166,11 +32,11 @@ var (
 	loggedNode = regexp.MustCompile(`node=([0-9a-f]{32})`)
 )
 
-// A relay's disk is copied while it runs, and started twice at once on other
-// machines: each is a node of its own, named in DNS within 3 s, and the original
-// is in each answer.
+// A relay's disk is copied while it runs, and started on three other machines at
+// once, one of which has a clock that is 36 h ahead: each is a node of its own,
+// named in DNS within 3 s, and the original is in each answer.
 func TestCopiedDisk(t *testing.T) {
-	const origin, original, first, last = 1, 2, 3, 4
+	const origin, original, first, last = 1, 2, 3, 5
 	beside(t)
 	m := newMachines(t, last)
 	dir := newPoolDir(t, poolSettings{
@@ -202,7 +68,11 @@ func TestCopiedDisk(t *testing.T) {
 	began := time.Now()
 	var logs [last + 1]string
 	for i := first; i <= last; i++ {
-		logs[i] = m.start(i, "relay", copies[i])
+		ahead := time.Duration(0)
+		if i == last {
+			ahead = 36 * time.Hour
+		}
+		logs[i] = m.startAhead(i, "relay", copies[i], ahead)
 	}
 	var asking sync.WaitGroup
 	var took [last + 1]time.Duration
@@ -241,8 +111,11 @@ func TestCopiedDisk(t *testing.T) {
 			t.Errorf("machine %d kept the original's cache", i)
 		}
 	}
+	if logged(logs[last], "this machine's clock is wrong")[0] == "" {
+		t.Error("nothing tells that a clock is wrong")
+	}
 	slices.Sort(names)
-	if len(slices.Compact(names)) != 3 {
+	if len(slices.Compact(names)) != last-original+1 {
 		t.Errorf("names are not distinct: %v", names)
 	}
 	if _, err := os.Stat(filepath.Join(relayDir, cached)); err != nil {

@@ -24,12 +24,16 @@ import (
 )
 
 // asMain makes the test's binary behave as the command, so that tests can
-// start nodes as processes and kill them. It is set once for all tests: one
-// that sets a variable itself can't run beside others.
+// start nodes as processes and kill them; a duration makes it a relay whose clock
+// is so far ahead. It is set once for all tests: one that sets a variable itself
+// can't run beside others.
 const asMain = "SURGECAST_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asMain) != "" {
+	if as := os.Getenv(asMain); as != "" {
+		if ahead, err := time.ParseDuration(as); err == nil {
+			relayAhead(ahead)
+		}
 		main()
 	}
 	if err := os.Setenv(asMain, "1"); err != nil {
