@@ -112,7 +112,9 @@ func (f *rtmpFeed) take(m message.Message, arrival time.Time) error {
 	case *message.AudioExMultitrack:
 		return f.takeEx(m.Wrapped, m.TrackID, arrival)
 	case *message.CommandAMF0:
-		if m.Name == "deleteStream" || m.Name == "closeStream" || m.Name == "FCUnpublish" {
+		// ffmpeg says FCUnpublish before, and complains of a line that is closed
+		// behind that.
+		if m.Name == "deleteStream" || m.Name == "closeStream" {
 			return errDisconnect
 		}
 	default:
