@@ -159,6 +159,7 @@ type storyRelayNode struct {
 	*relayNode
 	stop   context.CancelFunc
 	killed atomic.Bool // it then ends with an error
+	gone   bool        // it was killed or drained
 	ended  chan struct{}
 }
 

@@ -71,21 +71,30 @@ func (s *story) newDNS(n *node) *storyDNS {
 	return &storyDNS{s.t, d}
 }
 
-// names asks often enough that each relay that is named at all is seen.
-func (d *storyDNS) names() []string {
+// one returns the addresses of one answer.
+func (d *storyDNS) one() (addresses []string) {
 	d.t.Helper()
 	query, err := new(dns.Msg).SetQuestion("live.example.org.", dns.TypeA).Pack()
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	var answer dns.Msg
+	if err := answer.Unpack(d.dns.Respond(query, false)); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, rr := range answer.Answer {
+		addresses = append(addresses, rr.(*dns.A).A.String())
+	}
+	return addresses
+}
+
+// names asks often enough that each relay that is named at all is seen.
+func (d *storyDNS) names() []string {
+	d.t.Helper()
 	seen := map[string]bool{}
 	for range 40 {
-		var answer dns.Msg
-		if err := answer.Unpack(d.dns.Respond(query, false)); err != nil {
-			d.t.Fatal(err)
-		}
-		for _, rr := range answer.Answer {
-			seen[rr.(*dns.A).A.String()] = true
+		for _, address := range d.one() {
+			seen[address] = true
 		}
 	}
 	var names []string

@@ -24,10 +24,15 @@ type storyWatcher struct {
 	origin string          // base URL
 	relays func() []string // base URLs, the dead ones too
 	random *rand.Rand
+	// patience is how long it waits for one answer before it asks another relay,
+	// as it then does also after an answer that is not 200: where nodes are cut
+	// from each other, some can't have what others have. 0: no answer may be wrong.
+	patience time.Duration
 
 	sentTo  string // where the origin sent its first request
 	retries int    // requests that nobody answered
 	parts   int
+	audited int           // older objects of lists that it asked for
 	latest  time.Duration // age of the newest media when its part was in hand
 	media   time.Duration
 	lastMSN uint64
@@ -86,15 +91,42 @@ const maxRetries = 20
 func (w *storyWatcher) anywhere(ctx context.Context, path string) ([]byte, error) {
 	for try := 0; ; try++ {
 		relays := w.relays()
-		body, err := w.get(ctx, relays[w.random.IntN(len(relays))]+path)
+		body, err := w.once(ctx, relays[w.random.IntN(len(relays))]+path)
 		if err == nil || ctx.Err() != nil || try == maxRetries {
 			return body, err
 		}
-		if wrong := (*wrongAnswer)(nil); errors.As(err, &wrong) {
+		if wrong := (*wrongAnswer)(nil); errors.As(err, &wrong) && w.patience == 0 {
 			return nil, err
 		}
 		w.retries++
+		time.Sleep(w.patience / 10)
 	}
+}
+
+// once asks one relay, and waits no longer than it has patience.
+func (w *storyWatcher) once(ctx context.Context, url string) ([]byte, error) {
+	if w.patience > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, w.patience)
+		defer stop()
+	}
+	return w.get(ctx, url)
+}
+
+// audit asks, now and then, for something that the list names and that is not
+// its newest part.
+func (w *storyWatcher) audit(ctx context.Context, base string, p *relay.Playlist) error {
+	if w.patience == 0 || w.random.IntN(5) > 0 || len(p.Segments) == 0 {
+		return nil
+	}
+	segment := p.Segments[w.random.IntN(len(p.Segments))]
+	names := []relay.MediaName{segment.Name, segment.Map}
+	for _, part := range segment.Parts {
+		names = append(names, part.Name)
+	}
+	w.audited++
+	_, err := w.anywhere(ctx, base+names[w.random.IntN(len(names))].String())
+	return err
 }
 
 // watch plays at the live edge until ctx ends.
@@ -139,6 +171,9 @@ func (w *storyWatcher) play(ctx context.Context) error {
 			return err
 		}
 		if err := w.take(ctx, base, p, msn, part); err != nil {
+			return err
+		}
+		if err := w.audit(ctx, base, p); err != nil {
 			return err
 		}
 	}
