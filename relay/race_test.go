@@ -15,10 +15,11 @@ func TestBothParentsDie(t *testing.T) {
 		strike func(g *grove, parent *tree)
 		most   time.Duration // between two parts, for any viewer
 	}{
-		"reset":   {func(g *grove, p *tree) { g.net.Host(p.host).Kill() }, 230*time.Millisecond + siblingPatience},
-		"refuses": {func(_ *grove, p *tree) { p.fault.Store(refuses) }, 230*time.Millisecond + siblingPatience},
-		"HTML":    {func(_ *grove, p *tree) { p.fault.Store(hypertext) }, 230*time.Millisecond + siblingPatience},
-		"hangs":   {func(_ *grove, p *tree) { p.fault.Store(hangs) }, 1500 * time.Millisecond},
+		"reset":    {func(g *grove, p *tree) { g.net.Host(p.host).Kill() }, 230*time.Millisecond + siblingPatience},
+		fullOrigin: {func(g *grove, p *tree) { g.net.Host(p.host).Kill() }, 230*time.Millisecond + siblingPatience},
+		"refuses":  {func(_ *grove, p *tree) { p.fault.Store(refuses) }, 230*time.Millisecond + siblingPatience},
+		"HTML":     {func(_ *grove, p *tree) { p.fault.Store(hypertext) }, 230*time.Millisecond + siblingPatience},
+		"hangs":    {func(_ *grove, p *tree) { p.fault.Store(hangs) }, 1500 * time.Millisecond},
 		"black hole": {func(g *grove, p *tree) {
 			for _, child := range []string{"10.0.0.4", "10.0.0.5", "10.0.0.6"} {
 				g.net.Cut(p.host, child)
