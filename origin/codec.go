@@ -20,6 +20,8 @@ func family(c codecs.Codec) string {
 		return "H.264"
 	case *codecs.H265:
 		return "H.265"
+	case *codecs.AV1:
+		return "AV1"
 	case *codecs.MPEG4Audio:
 		return "AAC"
 	case *codecs.Opus:
@@ -63,6 +65,14 @@ func withParameters(c codecs.Codec, nalus [][]byte) (codecs.Codec, bool) {
 			}
 		}
 		return &n, !bytes.Equal(n.VPS, c.VPS) || !bytes.Equal(n.SPS, c.SPS) || !bytes.Equal(n.PPS, c.PPS)
+	case *codecs.AV1:
+		n := *c
+		for _, obu := range nalus {
+			if (av1Codec{}).kind(obu) == naluSPS {
+				n.SequenceHeader = obu
+			}
+		}
+		return &n, !bytes.Equal(n.SequenceHeader, c.SequenceHeader)
 	}
 	return c, false
 }
@@ -74,6 +84,8 @@ func initParameters(c codecs.Codec) [][]byte {
 		return [][]byte{c.SPS, c.PPS}
 	case *codecs.H265:
 		return [][]byte{c.VPS, c.SPS, c.PPS}
+	case *codecs.AV1:
+		return [][]byte{c.SequenceHeader}
 	}
 	return nil
 }
@@ -93,6 +105,8 @@ func describe(c codecs.Codec) (trackDescription, error) {
 		return describeH264(c)
 	case *codecs.H265:
 		return describeH265(c)
+	case *codecs.AV1:
+		return describeAV1(c)
 	case *codecs.MPEG4Audio:
 		object := c.Config.Type
 		if c.Config.ExtensionType != 0 {

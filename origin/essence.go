@@ -2,7 +2,7 @@ package origin
 
 import (
 	"errors"
-	"log/slog"
+	"strings"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
@@ -35,7 +35,7 @@ func (e essence) String() string {
 }
 
 // errUnsupported follows the name of a codec.
-var errUnsupported = errors.New("is not supported: set the encoder to H.264 (or H.265) and AAC-LC (or Opus)")
+var errUnsupported = errors.New("is not supported: set the encoder to H.264 (or H.265, AV1) and AAC-LC (or Opus)")
 
 // newEssence is what a codec is that the packager knows.
 func newEssence(c codecs.Codec) essence {
@@ -77,8 +77,9 @@ type chosenEssences struct {
 }
 
 // chooseEssences takes the first video and up to maxSounds audio of what a
-// client announces. Its error says what to set on the encoder.
-func chooseEssences(all []essence) (chosenEssences, error) {
+// client announces. Its error says what to set on the encoder. With lenient,
+// sound that can't be published is dropped beside a picture.
+func chooseEssences(all []essence, lenient bool) (chosenEssences, error) {
 	chosen := chosenEssences{all: all}
 	for _, kind := range []essenceKind{essenceVideo, essenceAudio} {
 		room := 1
@@ -91,7 +92,7 @@ func chooseEssences(all []essence) (chosenEssences, error) {
 				continue
 			}
 			err := e.check()
-			if err != nil && first {
+			if err != nil && first && !(lenient && len(chosen.index) > 0) {
 				return chosenEssences{}, err
 			}
 			first = false
@@ -114,6 +115,14 @@ func chooseEssences(all []essence) (chosenEssences, error) {
 	return chosen, nil
 }
 
+// tracks are those of the publication, as they are announced.
+func (c chosenEssences) tracks() (tracks []Track) {
+	for _, i := range c.index {
+		tracks = append(tracks, Track{Codec: c.all[i].codec, ClockRate: clockRate(c.all[i].codec)})
+	}
+	return tracks
+}
+
 // names are those of the codecs.
 func (c chosenEssences) names() (names []string) {
 	for _, i := range c.index {
@@ -122,20 +131,24 @@ func (c chosenEssences) names() (names []string) {
 	return names
 }
 
-// warn tells before anybody watches what a part of the viewers will not get.
-func (c chosenEssences) warn(logger *slog.Logger) {
+// notes tell before anybody watches what a part of the viewers will not get.
+func (c chosenEssences) notes() (notes []string) {
 	if len(c.dropped) > 0 {
 		names := make([]string, len(c.dropped))
 		for i, e := range c.dropped {
 			names[i] = e.String()
 		}
-		logger.Warn("what can't be published is dropped, of video all but the first: turn it off on the encoder", "dropped", names)
+		notes = append(notes, "not published, of video all but the first: turn it off on the encoder: "+strings.Join(names, ", "))
 	}
 	for _, i := range c.index {
-		if _, ok := c.all[i].codec.(*codecs.H265); ok {
-			logger.Warn("H.265 plays in Safari, and elsewhere only where the device has a decoder for it: set the encoder to H.264 to reach everyone")
+		switch c.all[i].codec.(type) {
+		case *codecs.H265:
+			notes = append(notes, "H.265 plays in Safari, and elsewhere only where the device has a decoder for it: set the encoder to H.264 to reach everyone")
+		case *codecs.AV1:
+			notes = append(notes, "AV1 plays in Safari only where the device has a decoder for it: set the encoder to H.264 to reach everyone")
 		}
 	}
+	return notes
 }
 
 // form is what a codec demands of its units. It is used by one goroutine.
@@ -170,6 +183,8 @@ func newForm(c codecs.Codec) form {
 		return newVideoForm(h264Codec{}, parameterSets{nil, setOf(c.SPS), setOf(c.PPS)})
 	case *codecs.H265:
 		return newVideoForm(h265Codec{}, parameterSets{setOf(c.VPS), setOf(c.SPS), setOf(c.PPS)})
+	case *codecs.AV1:
+		return newVideoForm(av1Codec{}, parameterSets{nil, setOf(c.SequenceHeader), nil})
 	}
 	return &audioForm{description: c}
 }

@@ -18,6 +18,8 @@ func checkCodec(c codecs.Codec) error {
 		return checkH264(c)
 	case *codecs.H265:
 		return checkH265(c)
+	case *codecs.AV1:
+		return checkAV1(c)
 	case *codecs.MPEG4Audio:
 		return checkAAC(c.Config)
 	case *codecs.Opus:

@@ -39,7 +39,7 @@ const (
 // parameterSets are the newest ones of each kind: VPS, SPS, PPS.
 type parameterSets [3][][]byte
 
-// videoCodec is what differs between H.264 and H.265.
+// videoCodec is what differs between H.264, H.265 and AV1.
 type videoCodec interface {
 	kind(nalu []byte) naluKind
 	// codec returns nil while a parameter set is missing.

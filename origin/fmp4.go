@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4/seekablebuffer"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
 
 // Track ids in init segments and parts. A publication without video has its
@@ -65,9 +67,10 @@ func (f *frame) sample() *fmp4.Sample {
 
 // pictureBytes returns the NAL units of a picture, each behind its length.
 // Parameter sets that the init segment has are left out, as the sample entries
-// avc1 and hvc1 want it; others stay, for encoders that use more than one of a
+// avc1, hvc1 and av01 want it; others stay, for encoders that use more than one of a
 // kind.
-func pictureBytes(nalus, known [][]byte) ([]byte, error) {
+func pictureBytes(c codecs.Codec, nalus [][]byte) ([]byte, error) {
+	known := initParameters(c)
 	kept := make([][]byte, 0, len(nalus))
 	for _, nalu := range nalus {
 		isKnown := slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, nalu) })
@@ -78,7 +81,11 @@ func pictureBytes(nalus, known [][]byte) ([]byte, error) {
 	if len(kept) == 0 {
 		return nil, nil
 	}
-	b, err := h264.AVCC(kept).Marshal()
+	marshal := h264.AVCC(kept).Marshal // of H.265, too
+	if _, ok := c.(*codecs.AV1); ok {
+		marshal = av1.Bitstream(kept).Marshal
+	}
+	b, err := marshal()
 	if err != nil {
 		return nil, fmt.Errorf("write picture: %w", err)
 	}

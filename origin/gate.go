@@ -61,7 +61,7 @@ type Gate struct {
 	failures   *failures
 
 	mu    sync.Mutex
-	feeds map[*ingest]admission // those that run
+	feeds map[*ingest]*Feed // those that run
 }
 
 // publishers is what a Gate needs of an Origin.
@@ -70,6 +70,9 @@ type publishers interface {
 	entry(stream string) (e entry, ok bool)
 	// maxKeys is the largest number of keys that a stream has.
 	maxKeys() int
+	// accepts tells why a stream can't take these tracks, as far as is known
+	// before their first picture.
+	accepts(stream string, tracks []Track) error
 	publish(stream string, tracks []Track) (publication, error)
 }
 
@@ -105,7 +108,7 @@ func newGate(config GateConfig, publishers publishers) *Gate {
 		logger:     config.Logger,
 		places:     &places{maxTotal: config.MaxConnections, maxPerAddress: config.MaxConnectionsPerAddress, logger: config.Logger},
 		failures:   newFailures(),
-		feeds:      make(map[*ingest]admission),
+		feeds:      make(map[*ingest]*Feed),
 	}
 }
 
@@ -171,6 +174,22 @@ func (g *Gate) admit(ctx context.Context, a attempt) (*admission, error) {
 	return admitted, nil
 }
 
+// invite admits a source that the configuration names for a stream, which
+// needs no key. It throws nobody out: who pushes comes before who is asked.
+//
+// Errors: ErrTaken.
+func (g *Gate) invite(protocol, stream string, remote net.Addr) (*admission, error) {
+	e, _ := g.publishers.entry(stream)
+	a := attempt{protocol: protocol, stream: stream, remote: remote, yields: true}
+	invited := &admission{attempt: a, sameKey: e.sameKey, gate: g, logger: g.logger.With("stream", stream, "protocol", protocol, "remote", remote.String())}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.taken(invited) {
+		return nil, ErrTaken
+	}
+	return invited, nil
+}
+
 // keyOf tries all keys, and always as many as any stream has, with keys that
 // nobody knows in place of those that are missing: neither answer nor time tells
 // which streams there are.
@@ -206,26 +225,40 @@ func (g *Gate) refuseKey(ctx context.Context, a attempt, known bool) {
 
 // free tells whether the stream is there for this client. It needs gate.mu.
 func (a *admission) free() error {
-	for in, other := range a.gate.feeds {
-		if other.stream != a.stream {
-			continue
-		}
-		if a.yields || a.sameKey == RefuseNewer && in.alive(time.Now()) {
-			a.logger.Warn("encoder refused", "reason", ErrTaken)
-			return ErrTaken
-		}
+	if a.gate.taken(a) {
+		a.logger.Warn("encoder refused", "reason", ErrTaken)
+		return ErrTaken
 	}
 	return nil
+}
+
+// taken tells whether another one has the stream and keeps it. It needs mu.
+func (g *Gate) taken(a *admission) bool {
+	for in, other := range g.feeds {
+		if other.Stream == a.stream && (a.yields || a.sameKey == RefuseNewer && in.alive(time.Now())) {
+			return true
+		}
+	}
+	return false
 }
 
 // check tells what is wrong with the tracks, as open would, for protocols that
 // can say it to the client before media come.
 func (a *admission) check(tracks []essence) error {
-	_, err := chooseEssences(tracks)
+	_, err := a.choose(announcement{tracks: tracks})
+	return err
+}
+
+// choose picks the tracks that are published, and logs why none are.
+func (a *admission) choose(n announcement) (chosenEssences, error) {
+	chosen, err := chooseEssences(n.tracks, n.lenient)
+	if err == nil {
+		err = a.gate.publishers.accepts(a.stream, chosen.tracks())
+	}
 	if err != nil {
 		a.logger.Warn("encoder refused", "reason", err)
 	}
-	return err
+	return chosen, err
 }
 
 // announcement is what a client says it will send.
@@ -233,6 +266,10 @@ type announcement struct {
 	transport string    // for the log: "TCP"
 	tracks    []essence // all of them, in the client's order
 	tie       clockTie  // nil where all tracks count on one clock
+
+	// lenient leaves out sound that can't be published, where nobody can be
+	// told to send another.
+	lenient bool
 }
 
 // open checks the tracks and returns the ingest to send their units to. The
@@ -241,9 +278,8 @@ type announcement struct {
 //
 // Errors: ErrTaken, and what is wrong with the tracks.
 func (a *admission) open(n announcement) (*ingest, error) {
-	tracks, err := chooseEssences(n.tracks)
+	tracks, err := a.choose(n)
 	if err != nil {
-		a.logger.Warn("encoder refused", "reason", err)
 		return nil, err
 	}
 	in := newIngest(n, tracks, func(tracks []Track) (publication, error) {
@@ -254,13 +290,19 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	if err := a.free(); err != nil {
 		return nil, err
 	}
-	a.gate.feeds[in] = *a
+	notes := tracks.notes()
+	a.gate.feeds[in] = &Feed{
+		Stream: a.stream, Protocol: a.protocol, Transport: n.transport, Broadcaster: a.broadcaster,
+		Remote: a.remote.String(), Codecs: tracks.names(), Since: time.Now(), Notes: notes,
+	}
 	in.gone = func() {
 		a.gate.mu.Lock()
 		defer a.gate.mu.Unlock()
 		delete(a.gate.feeds, in)
 	}
-	tracks.warn(a.logger)
+	for _, note := range notes {
+		a.logger.Warn(note)
+	}
 	a.logger.Info("encoder connected", "transport", n.transport, "codecs", tracks.names())
 	return in, nil
 }

@@ -82,7 +82,7 @@ type ingest struct {
 	begun     time.Time // arrival of the first unit
 	sink      publication
 	zero      time.Duration // PTS 0 on the one clock; unused with a tie
-	units     int64
+	units     atomic.Int64  // published
 }
 
 // ingestTrack is one track of an ingest.
@@ -192,7 +192,7 @@ func (in *ingest) run() error {
 	in.gone()
 	in.logger.Info("encoder gone", append([]any{
 		"reason", reason,
-		"duration", time.Since(began).Round(time.Millisecond), "units", in.units,
+		"duration", time.Since(began).Round(time.Millisecond), "units", in.units.Load(),
 	}, in.reception.attributes()...)...)
 	return reason
 }

@@ -144,7 +144,7 @@ func (in *ingest) write(unit heldUnit) error {
 		in.reception.damage(unit.arrival, err)
 		return nil
 	}
-	in.units++
+	in.units.Add(1)
 	return in.sink.Write(Unit{
 		Track:    track.index,
 		PTS:      ticks.pts,

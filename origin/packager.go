@@ -186,7 +186,7 @@ func (p *packager) frame(u Unit) (frame, error) {
 	f := frame{dts: u.DTS + p.run.shift, wall: u.WallTime, random: u.Random, payload: u.Payload[0]}
 	if p.lead == videoID {
 		var err error
-		if f.payload, err = pictureBytes(u.Payload, initParameters(p.tracks[videoID].Codec)); err != nil {
+		if f.payload, err = pictureBytes(p.tracks[videoID].Codec, u.Payload); err != nil {
 			return frame{}, err
 		}
 	}

@@ -21,6 +21,10 @@ func (o originPublishers) maxKeys() int {
 	return most
 }
 
+func (o originPublishers) accepts(stream string, tracks []Track) error {
+	return o.streams[stream].accepts(tracks)
+}
+
 func (o originPublishers) publish(stream string, tracks []Track) (publication, error) {
 	p, err := o.Publish(stream, tracks)
 	if err != nil {

@@ -63,9 +63,15 @@ func (r *reception) log(now time.Time, err error) {
 	r.logger.Warn("media from the publisher is lost or damaged", attributes...)
 }
 
-// attributes are for the last line about a feed.
-func (r *reception) attributes() []any {
+// counts are lost packets, damaged units and invalid packets.
+func (r *reception) counts() (lost, damaged, invalid int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return []any{"lost_packets", r.lost, "damaged", r.damaged, "invalid_packets", r.invalid}
+	return r.lost, r.damaged, r.invalid
+}
+
+// attributes are for the last line about a feed.
+func (r *reception) attributes() []any {
+	lost, damaged, invalid := r.counts()
+	return []any{"lost_packets", lost, "damaged", damaged, "invalid_packets", invalid}
 }

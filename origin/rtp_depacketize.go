@@ -37,6 +37,8 @@ func newDepacketizer(f format.Format) (depacketizer, codecs.Codec, error) {
 		return newH264Depacketizer(f)
 	case *format.H265:
 		return newH265Depacketizer(f)
+	case *format.AV1:
+		return newAV1Depacketizer(f)
 	case *format.MPEG4Audio:
 		return newAACDepacketizer(f)
 	case *format.MPEG4AudioLATM:

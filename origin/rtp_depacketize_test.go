@@ -118,6 +118,7 @@ func FuzzDepacketizer(f *testing.F) {
 	f.Add(byte(2), pack([]byte{0, 32, 0, 16, 0, 8, 1, 2, 3}, []byte{0, 16, 0, 16, 0xff, 0xf1}))
 	f.Add(byte(3), pack([]byte{2, 1, 2}, []byte{0xff, 0xff, 3}))
 	f.Add(byte(4), pack([]byte{0xfc, 1, 2}, nil))
+	f.Add(byte(6), pack([]byte{0x18, 0x0a, 0x0b}, []byte{0x10, 0x32, 0x10, 1}, []byte{0x50, 0x32, 0x30, 2}, []byte{0x90, 0x32, 3}))
 	f.Fuzz(func(t *testing.T, kind byte, input []byte) {
 		formats := fuzzFormats()
 		d, c, err := newDepacketizer(formats[int(kind)%len(formats)])
@@ -172,5 +173,6 @@ func fuzzFormats() []format.Format {
 		}},
 		&format.Opus{PayloadTyp: 96, ChannelCount: 2},
 		h264Format(testSPS, testPPS),
+		&format.AV1{PayloadTyp: 96},
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/pion/rtp"
 )
 
-// videoPackets is what differs between H.264 and H.265 in RTP.
+// videoPackets is what differs between H.264, H.265 and AV1 in RTP.
 type videoPackets interface {
 	// nalus returns the NAL units that end in the packet.
 	nalus(packet *rtp.Packet) ([][]byte, error)

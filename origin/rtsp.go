@@ -2,6 +2,7 @@ package origin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,9 @@ type RTSPConfig struct {
 	// over TCP only. Port 0 in UDPRTP picks a pair.
 	UDPRTP, UDPRTCP string
 
+	// TLS makes it RTSPS: media by TCP only, in the same connection. Default none.
+	TLS *tls.Config
+
 	// Gate admits the encoders. Required.
 	Gate *Gate
 
@@ -38,6 +42,7 @@ type RTSPConfig struct {
 // can read from it.
 type RTSP struct {
 	gate   *Gate
+	tls    *tls.Config // nil: in clear
 	logger *slog.Logger
 
 	listener  *limitedListener
@@ -54,7 +59,10 @@ func NewRTSP(config RTSPConfig) (*RTSP, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &RTSP{gate: config.Gate, logger: config.Logger}
+	r := &RTSP{gate: config.Gate, tls: config.TLS, logger: config.Logger}
+	if config.TLS != nil && config.UDPRTP != "" {
+		return nil, errors.New("RTSPS takes media by TCP only")
+	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return nil, err
@@ -70,6 +78,14 @@ func NewRTSP(config RTSPConfig) (*RTSP, error) {
 	return r, nil
 }
 
+// protocol is the name for the log.
+func (r *RTSP) protocol() string {
+	if r.tls != nil {
+		return "RTSPS"
+	}
+	return "RTSP"
+}
+
 // Addr is the TCP address that encoders connect to.
 func (r *RTSP) Addr() net.Addr { return r.listener.Addr() }
 
@@ -79,6 +95,7 @@ func (r *RTSP) Run(ctx context.Context) error {
 	r.server = &gortsplib.Server{
 		Handler:     (*rtspHandler)(r),
 		RTSPAddress: r.Addr().String(),
+		TLSConfig:   r.tls,
 		ReadTimeout: mediaTimeout,
 		Listen:      func(string, string) (net.Listener, error) { return r.listener, nil },
 	}

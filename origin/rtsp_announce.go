@@ -16,6 +16,9 @@ type announced struct {
 func readAnnounce(session *description.Session) announced {
 	var a announced
 	for _, media := range session.Medias {
+		if media.IsBackChannel {
+			continue // what a camera plays, not what it hears
+		}
 		e, depack := announcedEssence(media)
 		a.essences = append(a.essences, e)
 		a.medias = append(a.medias, media)

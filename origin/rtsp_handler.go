@@ -47,7 +47,7 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
 	}
 	admitted, err := h.gate.admit(h.stopping, attempt{
-		protocol: "RTSP",
+		protocol: (*RTSP)(h).protocol(),
 		stream:   strings.Trim(ctx.Path, "/"),
 		proof:    requestProof(ctx.Conn, ctx.Request),
 		remote:   ctx.Conn.NetConn().RemoteAddr(),
@@ -79,7 +79,7 @@ func (h *rtspHandler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Res
 // OnRecord starts the ingest.
 func (h *rtspHandler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Response, error) {
 	session := ctx.Session.UserData().(*rtspSession)
-	chosen, err := chooseEssences(session.announced.essences)
+	chosen, err := chooseEssences(session.announced.essences, false)
 	if err != nil {
 		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
 	}

@@ -43,6 +43,8 @@ func (p *fakePublishers) entry(stream string) (entry, bool) {
 
 func (p *fakePublishers) maxKeys() int { return 2 }
 
+func (p *fakePublishers) accepts(string, []Track) error { return nil }
+
 func (p *fakePublishers) publish(stream string, tracks []Track) (publication, error) {
 	f := &fakePublication{
 		stream: stream,

@@ -38,6 +38,21 @@ func (s *stream) declare(byID map[int]Track, index map[int]int) error {
 	return nil
 }
 
+// accepts tells whether a publication of these tracks would be held to be of
+// another track set.
+func (s *stream) accepts(tracks []Track) error {
+	byID, index, err := chooseTracks(tracks)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.declared == nil {
+		return nil
+	}
+	return s.declare(byID, index)
+}
+
 // declareFirst fixes the track set and the renditions. Sound that was announced
 // and does not come is left out: players wait for ever for a track that an init
 // segment promises. It needs s.mu.
@@ -98,7 +113,7 @@ func chooseTracks(tracks []Track) (map[int]Track, map[int]int, error) {
 		}
 	}
 	if len(byID) == 0 {
-		return nil, nil, fmt.Errorf("%w: want H.264 or H.265, AAC or Opus", ErrCodecUnusable)
+		return nil, nil, fmt.Errorf("%w: want H.264, H.265 or AV1, AAC or Opus", ErrCodecUnusable)
 	}
 	return byID, index, nil
 }

@@ -19,6 +19,10 @@ type RTSPConfig struct {
 	// Default 8000 and 8001.
 	RTPPort  Port `yaml:"rtp_port"`
 	RTCPPort Port `yaml:"rtcp_port"`
+
+	// TLSPort takes RTSPS, with the media in the same connection. 0 turns it
+	// off, and so does the lack of a certificate. Default 8322.
+	TLSPort Port `yaml:"tls_port"`
 }
 
 // RTMPConfig are the RTMP listeners of an origin.
@@ -27,8 +31,8 @@ type RTMPConfig struct {
 	// turns it off. Default 0; 1935 is usual.
 	Port Port `yaml:"port"`
 
-	// TLSPort takes them by RTMPS, with the certificate of tls. 0 turns it off.
-	// Default 0; 1936 is usual.
+	// TLSPort takes them by RTMPS, with the encoders' certificate. 0 turns it
+	// off. Default 0; 1936 is usual.
 	TLSPort Port `yaml:"tls_port"`
 }
 
@@ -66,8 +70,8 @@ func (c *OriginConfig) completeIngest(d *document) error {
 	if rtsp := c.RTSP; rtsp.Port != 0 && (rtsp.RTPPort%2 != 0 || rtsp.RTCPPort != rtsp.RTPPort+1) {
 		return d.at(place("rtsp", "rtp_port"), "rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001")
 	}
-	if c.RTMP.TLSPort != 0 && !c.TLS.On() {
-		return d.at(place("rtmp", "tls_port"), "rtmp.tls_port needs the certificate of tls: set tls.port and tls.cert_file, or write 0")
+	if c.RTMP.TLSPort != 0 && !c.TLS.On() && c.EncoderTLS.CertFile == "" {
+		return d.at(place("rtmp", "tls_port"), "rtmp.tls_port needs a certificate: set encoder_tls.cert_file or that of tls, or write 0")
 	}
 	if latency := time.Duration(c.SRT.Latency); latency < 20*time.Millisecond || latency > 8*time.Second {
 		return d.at(place("srt", "latency"), "srt.latency: %v is out of bounds: write 20ms to 8s", latency)

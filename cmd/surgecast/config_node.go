@@ -16,6 +16,7 @@ const (
 	defaultGossipPort = 7946
 	defaultAPIPort    = 9090
 	defaultRTSPPort   = 8554
+	defaultRTSPSPort  = 8322
 	defaultRTPPort    = 8000
 	defaultRTCPPort   = 8001
 )

@@ -34,6 +34,10 @@ type OriginConfig struct {
 	// SRT is where encoders push over lines that lose packets.
 	SRT SRTConfig `yaml:"srt"`
 
+	// EncoderTLS is the certificate for encoders that come by TLS. Default that
+	// of tls, so that none of both turns TLS for encoders off.
+	EncoderTLS EncoderTLSConfig `yaml:"encoder_tls"`
+
 	// DNS answers for the zone. Default off: name servers belong on hosts of
 	// their own, so that a flood of questions does not take the ingest's link.
 	DNS DNSConfig `yaml:"dns"`
@@ -61,6 +65,9 @@ type StreamConfig struct {
 	// Broadcasters have keys of their own to the stream, so that one can be
 	// taken back and the log says who came. Default none.
 	Broadcasters []BroadcasterConfig `yaml:"broadcasters"`
+
+	// Pull is a camera or recorder that the stream is fetched from. Default none.
+	Pull PullConfig `yaml:"pull"`
 
 	// SameKey says which of two encoders publishes that come to the stream with
 	// its key, or with those of two broadcasters: newest_wins, or refuse, which
@@ -116,7 +123,7 @@ func defaultOriginConfig() OriginConfig {
 		ServeViewers: ServeWhenPoolEmpty,
 		OnForecast:   defaultHookConfig(),
 		Window:       Duration(relay.DefaultWindow),
-		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort},
+		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort, TLSPort: defaultRTSPSPort},
 		SRT:          SRTConfig{Latency: Duration(origin.DefaultSRTLatency)},
 		DNS:          defaultDNSConfig(),
 	}
@@ -145,6 +152,9 @@ func (c *OriginConfig) complete(d *document) error {
 	}
 	if w := time.Duration(c.Window); w < 12*time.Second || w > time.Hour {
 		return d.at(place("window"), "window: %v is out of bounds: write 12s to 1h", w)
+	}
+	if err := c.EncoderTLS.complete(d); err != nil {
+		return err
 	}
 	if err := c.completeIngest(d); err != nil {
 		return err
@@ -199,6 +209,9 @@ func (c *OriginConfig) completeStreams(d *document) error {
 			return err
 		}
 		if err := s.UDP.complete(d, i); err != nil {
+			return err
+		}
+		if err := s.Pull.complete(d, i); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,15 @@ const (
 // secret reads the file that the key at p names, and refuses one that others
 // on this machine can read. what says in words which secret it is.
 func (d *document) secret(p []any, name, what string) ([]byte, error) {
+	text, err := d.password(p, name, what)
+	if err == nil && len(text) < minSecretBytes {
+		return nil, d.at(p, "%s: %s holds %d letters: a secret has at least %d (\"surgecast init\" makes one)", pathText(p), d.beside(name), len(text), minSecretBytes)
+	}
+	return text, err
+}
+
+// password is as secret, of any length: others have chosen it.
+func (d *document) password(p []any, name, what string) ([]byte, error) {
 	key := pathText(p)
 	if name == "" {
 		return nil, d.at(p, "%s is missing: it names the file with %s (\"surgecast init\" makes one)", key, what)
@@ -44,11 +53,7 @@ func (d *document) secret(p []any, name, what string) ([]byte, error) {
 	if err != nil {
 		return nil, d.at(p, "%s: %v", key, err)
 	}
-	text = bytes.TrimSpace(text)
-	if len(text) < minSecretBytes {
-		return nil, d.at(p, "%s: %s holds %d letters: a secret has at least %d (\"surgecast init\" makes one)", key, file, len(text), minSecretBytes)
-	}
-	return text, nil
+	return bytes.TrimSpace(text), nil
 }
 
 // authorityKey reads the private key that signs what changes the programme.

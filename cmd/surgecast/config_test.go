@@ -366,6 +366,18 @@ func TestBadConfigs(t *testing.T) {
 			`streams[0].broadcasters[0].name: write 1 to 64 of a-z, 0-9 and "-", for each another one`,
 		},
 		{
+			"a camera with its password in the URL", "origin", `      url: ""  `, `      url: rtsp://viewer:word@192.0.2.30/live`, "",
+			`streams[0].pull: url: write it without user and password, which have keys of their own`,
+		},
+		{
+			"a user without a camera", "origin", `      user: ""  `, `      user: viewer`, `      url: ""`,
+			`streams[0].pull.url is missing: it names the camera, such as rtsp://192.0.2.30/stream1`,
+		},
+		{
+			"half a certificate for encoders", "origin", "encoder_tls:\n  cert_file: \"\"", "encoder_tls:\n  cert_file: live.crt", "  cert_file: live.crt",
+			`encoder_tls.key_file is missing beside encoder_tls.cert_file: it names the file with the certificate's key`,
+		},
+		{
 			"the oldest wins", "origin", "    same_key: newest_wins", "    same_key: oldest_wins", "",
 			`streams[0].same_key: "oldest_wins" is neither: write newest_wins or refuse`,
 		},

@@ -36,27 +36,52 @@ func (c *TLSConfig) complete(d *document, ports PortsConfig) error {
 		}
 		return nil
 	}
-	if c.KeyFile == "" {
-		return d.at(place("tls", "cert_file"), "tls.key_file is missing beside tls.cert_file: it names the file with the certificate's key")
-	}
 	for key, port := range map[string]Port{"viewers": ports.Viewers, "gossip": ports.Gossip, "api": ports.API} {
 		if port == c.Port {
 			return d.at(place("tls", "port"), "tls.port: %d is ports.%s already: choose another", c.Port, key)
 		}
 	}
+	return d.certificate("tls", &c.CertFile, &c.KeyFile)
+}
+
+// EncoderTLSConfig is the certificate that encoders get to see.
+type EncoderTLSConfig struct {
+	// CertFile and KeyFile are as those of tls, whose are used when both are
+	// empty. Default none.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+func (c *EncoderTLSConfig) complete(d *document) error {
+	switch {
+	case c.CertFile != "":
+		return d.certificate("encoder_tls", &c.CertFile, &c.KeyFile)
+	case c.KeyFile != "":
+		return d.at(place("encoder_tls", "key_file"), "encoder_tls.cert_file is missing beside encoder_tls.key_file: it names the file with the certificate")
+	}
+	return nil
+}
+
+// certificate checks the two files that a section names, and makes their paths
+// whole.
+func (d *document) certificate(section string, certFile, keyFile *string) error {
+	cert, key := place(section, "cert_file"), place(section, "key_file")
+	if *keyFile == "" {
+		return d.at(cert, "%[1]s.key_file is missing beside %[1]s.cert_file: it names the file with the certificate's key", section)
+	}
 	var err error
-	if c.CertFile, err = d.readable(place("tls", "cert_file"), c.CertFile, "the certificate"); err != nil {
+	if *certFile, err = d.readable(cert, *certFile, "the certificate"); err != nil {
 		return err
 	}
-	if c.KeyFile, err = d.readable(place("tls", "key_file"), c.KeyFile, "the certificate's key"); err != nil {
+	if *keyFile, err = d.readable(key, *keyFile, "the certificate's key"); err != nil {
 		return err
 	}
 	// A group that may read keys is usual; everyone is not.
-	if info, err := os.Stat(c.KeyFile); err == nil && info.Mode().Perm()&0o007 != 0 {
-		return d.at(place("tls", "key_file"), "tls.key_file: %s can be read by everyone (mode %04o): run \"chmod o-rwx %s\"", c.KeyFile, info.Mode().Perm(), c.KeyFile)
+	if info, err := os.Stat(*keyFile); err == nil && info.Mode().Perm()&0o007 != 0 {
+		return d.at(key, "%s.key_file: %s can be read by everyone (mode %04o): run \"chmod o-rwx %s\"", section, *keyFile, info.Mode().Perm(), *keyFile)
 	}
-	if _, err := relay.ReadCertificate(c.CertFile, c.KeyFile); err != nil {
-		return d.at(place("tls", "cert_file"), "tls.cert_file: %v: take the certificate in PEM, and the key that it was made with", err)
+	if _, err := relay.ReadCertificate(*certFile, *keyFile); err != nil {
+		return d.at(cert, "%s.cert_file: %v: take the certificate in PEM, and the key that it was made with", section, err)
 	}
 	return nil
 }

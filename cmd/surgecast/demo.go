@@ -207,6 +207,10 @@ func (d *demo) obsFields() string {
 	return fmt.Sprintf("Server      rtmp://%s/%s\nStream key  %s", netip.AddrPortFrom(d.RTSP.Addr(), demoRTMPPort), demoStream, d.key)
 }
 
+func (d *demo) secureURLToPublish() string {
+	return fmt.Sprintf("rtsps://publish:%s@%s/%s", d.key, d.RTSPS, demoStream)
+}
+
 // startFeed pushes the clip, and waits until the origin has it on air.
 func (d *demo) startFeed(ctx context.Context) error {
 	return d.screen.Step("feed", "rtsp "+d.RTSP.String(), "pushing the built-in clip", func() (string, error) {
@@ -274,6 +278,8 @@ func (d *demo) explain() {
 			"  -pix_fmt yuv420p -g 50 -c:a aac -ar 48000 -f rtsp -rtsp_transport tcp \\\n  "+d.publishURL()), 5))
 	s.Print("     … the same by other protocols, in place of -f rtsp and what follows it:\n%s\n\n", indent(s.paint(cyan, d.otherWays()), 5))
 	s.Print("     … or from OBS: Settings, Stream, Custom, with\n%s\n\n", indent(s.paint(cyan, d.obsFields()), 5))
+	s.Print("     … or by RTSPS, in which the demo's certificate is trusted by nobody:\n%s\n\n", indent(s.paint(cyan,
+		"-f rtsp -rtsp_transport tcp -tls_verify 0 "+d.secureURLToPublish()), 5))
 	s.Print("  2. Ask the DNS where viewers are sent:\n%s\n\n", indent(s.paint(cyan,
 		fmt.Sprintf("dig @%s -p %d %s", d.DNS.Addr(), d.DNS.Port(), demoZone)), 5))
 	s.Print("  3. Add a clone and see it take its share; kill a relay and see it leave:\n%s\n\n", indent(s.paint(cyan,

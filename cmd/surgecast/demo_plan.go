@@ -33,6 +33,7 @@ type demoPlan struct {
 	Relays  []demoPlace
 	DNS     netip.AddrPort
 	RTSP    netip.AddrPort
+	RTSPS   netip.AddrPort
 	Clone   demoPlace // one more relay, for the one who watches to start
 	Secure  bool      // with HTTPS
 	Crowded bool      // all on 127.0.0.1, since the other addresses can't be bound
@@ -57,6 +58,7 @@ func newDemoPlan(ctx context.Context, dir string, secure bool) demoPlan {
 		Secure: secure,
 		DNS:    netip.AddrPortFrom(home, demoDNSPort),
 		RTSP:   netip.AddrPortFrom(home, defaultRTSPPort),
+		RTSPS:  netip.AddrPortFrom(home, defaultRTSPSPort),
 	}
 	place := demoPlace{Address: home, Config: filepath.Join(dir, "origin.yaml"), Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort, TLS: defaultTLSPort}
 	p.Origin = place
@@ -120,14 +122,13 @@ func (p demoPlan) busyPorts(ctx context.Context) error {
 		}
 	}
 	try(p.RTSP.Addr(), p.RTSP.Port(), "RTSP", "tcp")
+	try(p.RTSPS.Addr(), p.RTSPS.Port(), "RTSPS", "tcp")
 	try(p.RTSP.Addr(), defaultRTPPort, "RTP", "udp")
 	try(p.RTSP.Addr(), defaultRTCPPort, "RTCP", "udp")
 	try(p.RTSP.Addr(), demoRTMPPort, "RTMP", "tcp")
 	try(p.RTSP.Addr(), demoSRTPort, "SRT", "udp")
 	try(p.RTSP.Addr(), demoUDPPort, "MPEG-TS", "udp")
-	if p.Secure {
-		try(p.RTSP.Addr(), demoRTMPSPort, "RTMPS", "tcp")
-	}
+	try(p.RTSP.Addr(), demoRTMPSPort, "RTMPS", "tcp")
 	try(p.DNS.Addr(), p.DNS.Port(), "DNS", "tcp", "udp")
 	if len(busy) == 0 {
 		return nil
@@ -185,14 +186,14 @@ func (p demoPlan) writePool() error {
 	origin := append([]setting{
 		{"dns.port", fmt.Sprint(demoDNSPort)},
 		{"drain", "0s"},
+		{"encoder_tls.cert_file", certFileName},
+		{"encoder_tls.key_file", keyFileName},
+		{"rtmp.tls_port", fmt.Sprint(demoRTMPSPort)},
 		{"rtmp.port", fmt.Sprint(demoRTMPPort)},
 		{"srt.port", fmt.Sprint(demoSRTPort)},
 		{"streams.port", fmt.Sprint(demoUDPPort)},
 		{"streams.from", "[" + p.RTSP.Addr().String() + "]"},
 	}, tls...)
-	if p.Secure {
-		origin = append(origin, setting{"rtmp.tls_port", fmt.Sprint(demoRTMPSPort)})
-	}
 	files, err := newPoolFiles(poolSettings{
 		Stream:     demoStream,
 		Zone:       demoZone,
@@ -203,7 +204,7 @@ func (p demoPlan) writePool() error {
 	if err != nil {
 		return err
 	}
-	if err := files.write(p.Dir); err != nil || !p.Secure {
+	if err := files.write(p.Dir); err != nil {
 		return err
 	}
 	addresses := []netip.Addr{p.Origin.Address}

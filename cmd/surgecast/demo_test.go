@@ -89,7 +89,7 @@ func TestDemoNamesPortsInUse(t *testing.T) {
 	}
 	defer udp.Close()
 	place := demoPlace{Address: home, Viewers: defaultViewerPort, Gossip: defaultGossipPort, API: defaultAPIPort}
-	p := demoPlan{Origin: place, DNS: netip.AddrPortFrom(home, demoDNSPort), RTSP: netip.AddrPortFrom(home, defaultRTSPPort)}
+	p := demoPlan{Origin: place, DNS: netip.AddrPortFrom(home, demoDNSPort), RTSP: netip.AddrPortFrom(home, defaultRTSPPort), RTSPS: netip.AddrPortFrom(home, defaultRTSPSPort)}
 	err = p.busyPorts(t.Context())
 	want := `ports that the demo needs are in use:
   127.1.2.3  udp 7946 (gossip), tcp 8554 (RTSP)

@@ -7,8 +7,21 @@ import (
 	"net"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"surgecast/origin"
+	"surgecast/relay"
 )
+
+// originIngest is how streams come to an origin: pushed to a listener for each
+// protocol, or pulled from cameras. All pass one gate.
+type originIngest struct {
+	encoders   *origin.Gate
+	encoderTLS *relay.TLS // that of viewers or its own; nil without a certificate
+	ownTLS     bool       // it has to be run here
+	listeners  []ingest   // those that are turned on
+	pulls      []*origin.Pull
+}
 
 // ingest is a listener for encoders.
 type ingest struct {
@@ -19,6 +32,57 @@ type ingest struct {
 type ingestListener interface {
 	Addr() net.Addr
 	Run(ctx context.Context) error
+}
+
+// openIngest makes what takes streams in; nothing is taken before runIngest.
+func (o *originNode) openIngest() error {
+	o.encoders = origin.NewGate(origin.GateConfig{Origin: o.origin, Logger: o.log})
+	o.node.feeds = o.encoders.Feeds
+	if err := o.openEncoderTLS(); err != nil {
+		return err
+	}
+	if err := o.listenIngest(); err != nil {
+		return err
+	}
+	for _, s := range o.config.Streams {
+		if !s.Pull.On() {
+			continue
+		}
+		config := s.Pull.origin(s.Name)
+		config.Gate, config.Logger = o.encoders, o.log
+		pull, err := origin.NewPull(config)
+		if err != nil {
+			return fmt.Errorf("pull %s: %w", s.Name, err)
+		}
+		o.pulls = append(o.pulls, pull)
+	}
+	return nil
+}
+
+// openEncoderTLS takes the encoders' certificate, which is that of viewers
+// unless they have their own.
+func (o *originNode) openEncoderTLS() (err error) {
+	own := o.config.EncoderTLS
+	if own.CertFile == "" {
+		o.encoderTLS = o.tls
+		return nil
+	}
+	o.ownTLS = true
+	o.encoderTLS, err = relay.NewTLS(relay.TLSConfig{CertFile: own.CertFile, KeyFile: own.KeyFile, Secret: o.config.PoolSecret, Logger: o.log})
+	return err
+}
+
+// runIngest runs all of it in the group until ctx ends.
+func (o *originNode) runIngest(ctx context.Context, group *errgroup.Group) {
+	if o.ownTLS {
+		group.Go(func() error { return o.encoderTLS.Run(ctx, nil) }) // looks at its files by itself
+	}
+	for _, one := range o.listeners {
+		group.Go(func() error { return one.Run(ctx) })
+	}
+	for _, pull := range o.pulls {
+		group.Go(func() error { return pull.Run(ctx) })
+	}
 }
 
 // listenIngest opens the listeners that are turned on, so that a port in use is
@@ -33,17 +97,17 @@ func (o *originNode) listenIngest() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		o.ingest = append(o.ingest, ingest{name, one})
+		o.listeners = append(o.listeners, ingest{name, one})
 		return nil
 	}
 	rtmp := func(secure *tls.Config) func(string) (ingestListener, error) {
 		return func(address string) (ingestListener, error) {
-			return origin.NewRTMP(origin.RTMPConfig{Listen: address, TLS: secure, Gate: o.gate, Logger: o.log})
+			return origin.NewRTMP(origin.RTMPConfig{Listen: address, TLS: secure, Gate: o.encoders, Logger: o.log})
 		}
 	}
 	err := add("rtsp", c.RTSP.Port, func(address string) (ingestListener, error) {
 		return origin.NewRTSP(origin.RTSPConfig{
-			Listen: address, UDPRTP: o.at(c.RTSP.RTPPort), UDPRTCP: o.at(c.RTSP.RTCPPort), Gate: o.gate, Logger: o.log,
+			Listen: address, UDPRTP: o.at(c.RTSP.RTPPort), UDPRTCP: o.at(c.RTSP.RTCPPort), Gate: o.encoders, Logger: o.log,
 		})
 	})
 	if err != nil {
@@ -52,16 +116,22 @@ func (o *originNode) listenIngest() error {
 	if err := add("rtmp", c.RTMP.Port, rtmp(nil)); err != nil {
 		return err
 	}
-	if o.tls != nil {
+	if o.encoderTLS != nil {
 		// Encoders speak neither of the viewers' protocols, and get no tickets.
-		secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.tls.Config().GetCertificate}
+		secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.encoderTLS.Config().GetCertificate}
+		err := add("rtsps", c.RTSP.TLSPort, func(address string) (ingestListener, error) {
+			return origin.NewRTSP(origin.RTSPConfig{Listen: address, TLS: secure, Gate: o.encoders, Logger: o.log})
+		})
+		if err != nil {
+			return err
+		}
 		if err := add("rtmps", c.RTMP.TLSPort, rtmp(secure)); err != nil {
 			return err
 		}
 	}
 	err = add("srt", c.SRT.Port, func(address string) (ingestListener, error) {
 		return origin.NewSRT(origin.SRTConfig{
-			Listen: address, Passphrase: c.SRT.Passphrase, Latency: time.Duration(c.SRT.Latency), Gate: o.gate, Logger: o.log,
+			Listen: address, Passphrase: c.SRT.Passphrase, Latency: time.Duration(c.SRT.Latency), Gate: o.encoders, Logger: o.log,
 		})
 	})
 	if err != nil {
@@ -70,7 +140,7 @@ func (o *originNode) listenIngest() error {
 	for _, s := range c.Streams {
 		err := add("udp "+s.Name, s.UDP.Port, func(address string) (ingestListener, error) {
 			return origin.NewUDP(origin.UDPConfig{
-				Listen: address, From: s.UDP.from(), Stream: s.Name, Key: s.PublishKey, Gate: o.gate, Logger: o.log,
+				Listen: address, From: s.UDP.from(), Stream: s.Name, Key: s.PublishKey, Gate: o.encoders, Logger: o.log,
 			})
 		})
 		if err != nil {

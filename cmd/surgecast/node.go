@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"surgecast/cluster"
+	"surgecast/origin"
 	"surgecast/relay"
 )
 
@@ -56,8 +57,9 @@ type node struct {
 	prober  *cluster.Prober
 	token   string // of the private API
 
-	streams  streamControl   // nil on a relay
-	follower *relay.Follower // nil on an origin
+	streams  streamControl        // nil on a relay
+	feeds    func() []origin.Feed // nil on a relay
+	follower *relay.Follower      // nil on an origin
 
 	orders    *drainOrders                    // what operators said
 	departure *relay.Departure                // how far it is on its way out

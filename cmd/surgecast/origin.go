@@ -54,8 +54,7 @@ type originNode struct {
 	*node
 	config *OriginConfig
 	origin *origin.Origin
-	gate   *origin.Gate
-	ingest []ingest // the listeners for encoders that are turned on
+	originIngest
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
 }
@@ -91,8 +90,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 	if o.dvr, err = relay.OpenDVR(o.dvrConfig()); err != nil {
 		return err
 	}
-	o.gate = origin.NewGate(origin.GateConfig{Origin: o.origin, Logger: o.log})
-	if err := o.listenIngest(); err != nil {
+	if err := o.openIngest(); err != nil {
 		return err
 	}
 	if o.config.DNS.Port != 0 {
@@ -166,9 +164,7 @@ func (o *originNode) Run(ctx context.Context) error {
 		if o.dns != nil {
 			group.Go(func() error { return o.dns.Run(ctx) })
 		}
-		for _, one := range o.ingest {
-			group.Go(func() error { return one.Run(ctx) })
-		}
+		o.runIngest(ctx, group)
 		if o.config.OnForecast.On() {
 			group.Go(func() error { return o.runHook(ctx, o.config.OnForecast) })
 		}
@@ -189,7 +185,7 @@ func (o *originNode) surface() []any {
 	if o.tls != nil {
 		attributes = append(attributes, slog.String("tls", o.at(o.config.TLS.Port)))
 	}
-	for _, one := range o.ingest {
+	for _, one := range o.listeners {
 		attributes = append(attributes, slog.String(one.name, one.Addr().String()))
 	}
 	if o.dns != nil {

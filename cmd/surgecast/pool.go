@@ -41,6 +41,9 @@ func (n *node) ownStatus() nodeStatus {
 		seconds := lag.Seconds()
 		own.LagSeconds = &seconds
 	}
+	if n.feeds != nil {
+		own.Feeds = n.feeds()
+	}
 	return own
 }
 

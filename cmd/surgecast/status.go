@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"surgecast/origin"
 )
 
 // statusCmd shows the pool as one of its nodes sees it.
@@ -101,6 +103,9 @@ type nodeStatus struct {
 	// LagSeconds is the age of the newest media: from its end to now. Nil when
 	// there is none.
 	LagSeconds *float64 `json:"lag_seconds"`
+
+	// Feeds are the publishers that are connected to it, on an origin.
+	Feeds []origin.Feed `json:"feeds,omitempty"`
 }
 
 // sort puts origins first, then by address: the order in which people think.

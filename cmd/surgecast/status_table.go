@@ -120,8 +120,10 @@ func (s *poolStatus) writeTable(out io.Writer, on terminal) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "\n%s\n", fold(s.summary(), on.width))
-	return err
+	if _, err := fmt.Fprintf(out, "\n%s\n", fold(s.summary(), on.width)); err != nil {
+		return err
+	}
+	return s.writeFeeds(out, on)
 }
 
 // rows are the cells of the table, its head first; the first cell marks the

@@ -1,0 +1,57 @@
+package main
+
+import "surgecast/origin"
+
+// PullConfig is a camera or recorder that is asked for a stream by RTSP.
+type PullConfig struct {
+	// URL is rtsp:// or rtsps://, without user and password. Default none: the
+	// stream is pushed.
+	URL string `yaml:"url"`
+
+	// User is who the camera knows. Default none: it asks for nobody.
+	User string `yaml:"user"`
+
+	// PasswordFile names the file with the user's password.
+	PasswordFile string `yaml:"password_file"`
+
+	// Transport is auto (UDP, and TCP when nothing comes that way), tcp or udp.
+	// Default auto.
+	Transport string `yaml:"transport"`
+
+	// Password is read from PasswordFile.
+	Password string
+}
+
+// On tells whether there is something to pull.
+func (c PullConfig) On() bool { return c.URL != "" }
+
+// origin is the configuration of the stream's pull.
+func (c PullConfig) origin(stream string) origin.PullConfig {
+	return origin.PullConfig{
+		Stream: stream, URL: c.URL, User: c.User, Password: c.Password, Transport: origin.PullTransport(c.Transport),
+	}
+}
+
+// complete reads the password for the stream number i.
+func (c *PullConfig) complete(d *document, i int) error {
+	at := func(key string) []any { return place("streams", i, "pull", key) }
+	switch {
+	case !c.On() && (c.User != "" || c.PasswordFile != ""):
+		return d.at(at("url"), "streams[%d].pull.url is missing: it names the camera, such as rtsp://192.0.2.30/stream1", i)
+	case !c.On():
+		return nil
+	case c.User == "" && c.PasswordFile != "":
+		return d.at(at("password_file"), "streams[%d].pull.user is missing beside pull.password_file", i)
+	}
+	if c.User != "" {
+		password, err := d.password(at("password_file"), c.PasswordFile, "the camera's password")
+		if err != nil {
+			return err
+		}
+		c.Password = string(password)
+	}
+	if err := c.origin("").Check(); err != nil {
+		return d.at(at("url"), "streams[%d].pull: %v", i, err)
+	}
+	return nil
+}
