@@ -19,9 +19,10 @@ const (
 	// simNamed is how long one that is dead may be named: 4 s for its probers, and
 	// what they need when they doubt themselves first.
 	simNamed = 6 * time.Second
-	// simSteered is how long viewers may be sent to one: not all nodes probe it,
-	// and the gossip alone takes as long.
-	simSteered = 14 * time.Second
+	// simByGossip is how long, where the gossip has to tell it: not all nodes probe
+	// a relay, and who was cut from the others may have missed that a relay was to
+	// go, and that its probers have taken back what they said of it.
+	simByGossip = 14 * time.Second
 	// simSameName is how long two nodes that hear each other may have one name.
 	simSameName = 12 * time.Second
 )
@@ -75,15 +76,14 @@ func (c *simChecks) look() {
 	s := c.sim
 	s.after(simLook, c.look)
 	c.looks++
+	for key := range c.since {
+		if key.of.hung { // nobody is answered by it
+			delete(c.since, key)
+		}
+	}
 	for _, n := range s.alive(isServer) {
 		if !n.hung {
 			c.lookAtServer(n)
-			continue
-		}
-		for key := range c.since { // nobody is answered by it
-			if key.of == n {
-				delete(c.since, key)
-			}
 		}
 	}
 	c.lookAtNames()
@@ -141,8 +141,11 @@ func (c *simChecks) lookAtServer(n *simNode) {
 			continue
 		}
 		c.lasts("well and not named", m, n, !shares[m.addr.Addr()] && c.well(n, m), simUnnamed)
-		dead := !m.up || m.hung
-		c.lasts("dead and named", m, n, shares[m.addr.Addr()] && dead && !r.panic && c.hearsPool(n) && len(s.alive(takesViewers)) > 0, simNamed)
+		dead, bound := !m.up || m.hung, simNamed
+		if n.missed {
+			bound = simByGossip
+		}
+		c.lasts("dead and named", m, n, shares[m.addr.Addr()] && dead && !r.panic && c.hearsPool(n) && len(s.alive(takesViewers)) > 0, bound)
 	}
 }
 
@@ -264,7 +267,7 @@ func (c *simChecks) lookAtSteering(n *simNode) {
 	}
 	for _, m := range relays {
 		at := s.at[m.Address]
-		c.lasts("dead and steered to", at, n, (!at.up || at.hung) && len(s.alive(takesViewers)) > 1 && c.hearsPool(n), simSteered)
+		c.lasts("dead and steered to", at, n, (!at.up || at.hung) && len(s.alive(takesViewers)) > 1 && c.hearsPool(n), simByGossip)
 	}
 }
 

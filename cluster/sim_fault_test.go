@@ -196,7 +196,7 @@ func (s *simulation) partition(lasts time.Duration) {
 	share := 0.1 + 0.5*s.fate.Float64()
 	for _, n := range s.at.sorted() {
 		if s.fate.Float64() < share {
-			n.part = 1
+			n.part, n.missed = 1, true
 			s.log("%s is on the other side", n)
 		}
 	}
@@ -296,7 +296,7 @@ func (s *simulation) deafen(lasts time.Duration) {
 	if n == nil || !s.isolate {
 		return
 	}
-	n.deaf = n.id + 1
+	n.deaf, n.missed = n.id+1, true
 	s.log("%s is without gossip for %v", n, lasts)
 	s.after(lasts, func() { s.at[n.addr].deaf = 0; s.log("%s has the gossip back", n) })
 }
