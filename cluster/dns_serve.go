@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -30,11 +29,6 @@ const (
 // a socket: more would hand each packet from one to the next.
 func (d *DNS) serveUDP(socket *net.UDPConn) {
 	buf, out := make([]byte, maxQueryBytes), make([]byte, 0, udpBytes)
-	linger, err := newLinger(socket)
-	if err != nil {
-		d.log.Error("dns socket not usable", "err", err)
-		return
-	}
 	for {
 		n, from, err := socket.ReadFromUDPAddrPort(buf)
 		switch {
@@ -48,10 +42,6 @@ func (d *DNS) serveUDP(socket *net.UDPConn) {
 		if answer := d.respond(out, buf[:n], from.Addr(), true); answer != nil {
 			// An answer that can't be sent is as one lost on the way.
 			_, _ = socket.WriteToUDPAddrPort(answer, from)
-		}
-		runtime.Gosched() // on one core the others had to wait
-		if linger.forPacket() != nil {
-			return
 		}
 	}
 }
