@@ -36,7 +36,7 @@ const run = (looks, ms) => {
 	const watch = new RestWatch();
 	return [...looks].map((look) => ({'': '.', wake: 'w', reopen: 'o'})[watch.look(ms, states[look])]).join('') + ' ' + watch.wakes;
 };
-const asked = (kinds, soundApart) => { // the states of one request of each kind: not sent, under way, ended
+const asked = (kinds, named, soundApart) => { // the states of one request of each kind: not sent, under way, ended
 	const requests = new Requests();
 	const xhrs = kinds.map((kind) => {
 		const xhr = new EventTarget();
@@ -45,9 +45,11 @@ const asked = (kinds, soundApart) => { // the states of one request of each kind
 	});
 	return [null, 'loadstart', 'loadend'].map((event) => {
 		for (const xhr of xhrs) if (event) xhr.dispatchEvent(new Event(event));
-		return requests.busy(soundApart);
+		return requests.busy(named, soundApart);
 	}).join();
 };
+const part = {type: 'media-fragment', frag: {type: 'main'}}, level = {type: 'level'}, track = {type: 'audioTrack'};
+const list = {edge: 10, partTarget: 0.2, partList: [{gap: false}], fragments: [{gap: undefined}]};
 const ranges = (...r) => ({length: r.length, start: (i) => r[i][0], end: (i) => r[i][1]});
 `
 
@@ -73,12 +75,18 @@ func TestRestWatch(t *testing.T) {
 	}
 	for _, test := range []struct{ what, expression, want string }{
 		{"a hidden page's looks, late like the library's own timers", "run('rrr', 1000)", "..w 1"},
-		{"a list is under way", "asked([{type: 'level'}], false)", "false,true,false"},
-		{"media are under way", "asked([{type: 'media-fragment', frag: {type: 'main'}}], false)", "false,true,false"},
-		{"steering is", "asked([{type: 'steering-manifest'}], false)", "false,false,false"},
-		{"the picture's list alone, where sound has its own", "asked([{type: 'level'}], true)", "false,false,false"},
-		{"the sound's list alone", "asked([{type: 'audioTrack'}], true)", "false,false,false"},
-		{"both", "asked([{type: 'level'}, {type: 'media-fragment', frag: {type: 'audio'}}], true)", "false,true,false"},
+		{"a list is under way", "asked([level], false, false)", "false,true,false"},
+		{"media are under way", "asked([part], false, false)", "false,true,false"},
+		{"steering is", "asked([{type: 'steering-manifest'}], false, false)", "false,false,false"},
+		{"a list, where the one before names more", "asked([level], true, false)", "false,false,false"},
+		{"media and a list then", "asked([level, part], true, false)", "false,true,false"},
+		{"the picture's list alone, where sound has its own", "asked([level], false, true)", "false,false,false"},
+		{"the sound's list alone", "asked([track], false, true)", "false,false,false"},
+		{"both", "asked([level, track], false, true)", "false,true,false"},
+		{"all that is named is here", "isNamed(list, 10)", "false"},
+		{"all but a short last part", "isNamed(list, 9.75)", "false"},
+		{"a part is named", "isNamed(list, 9.6)", "true"},
+		{"a gap is named", "isNamed({...list, partList: [{gap: true}]}, 9)", "false"},
 		{"nothing to play", "aheadOf({buffered: ranges(), currentTime: 3})", "0"},
 		{"to play until the hole", "aheadOf({buffered: ranges([0, 2], [2.5, 5], [6, 9]), currentTime: 3})", "2"},
 		{"in the hole", "aheadOf({buffered: ranges([0, 2], [2.5, 5]), currentTime: 2.1})", "0"},

@@ -1,9 +1,9 @@
 'use strict';
 
-// A player that is at rest has nothing under way and nothing planned, and plays what it has until the picture stands.
-// By the rules of low latency that cannot be: a list is always held for it. hls.js comes to rest at times when media and
-// list of one pathway fail within some milliseconds, so that it changes its pathway twice; nothing that it tells shows
-// it. Here that is found out; whoever asks acts on it.
+// A player that is at rest has no media under way although its list names more, or nothing under way at all, and plays
+// what it has until the picture stands. hls.js comes to rest at times when its pathway changes: where the next segment
+// begins behind a discontinuity it looks for one that it has already, and goes on asking for lists alone; nothing that it
+// tells shows it. Here that is found out; whoever asks acts on it.
 
 // How often to look, and for how long rest must have been seen: longer than hls.js waits before it asks again (200 ms).
 const LOOK_MS = 100;
@@ -42,20 +42,21 @@ class RestWatch {
 // Requests knows which of a library's requests for lists and media are under way: those for the picture, which bring
 // its sound too in most streams, and those for sound of its own.
 class Requests {
-  #main = new Set();
-  #audio = new Set();
+  #lists = new Set();
+  #soundLists = new Set();
+  #media = new Set();
 
   // setUp is hls.js's xhrSetup. A request that is ended in any way has a loadend, one that was never sent no loadstart.
   setUp = (xhr, _, { type, frag }) => {
-    const kind = type === 'level' || frag?.type === 'main' ? this.#main : type === 'audioTrack' || frag?.type === 'audio' ? this.#audio : null;
+    const kind = { level: this.#lists, audioTrack: this.#soundLists }[type] ?? (frag ? this.#media : null);
     if (!kind) return;
     xhr.addEventListener('loadstart', () => kind.add(xhr));
     xhr.addEventListener('loadend', () => kind.delete(xhr));
   };
 
-  // busy: what must come has been asked for.
-  busy(soundApart) {
-    return this.#main.size > 0 && (!soundApart || this.#audio.size > 0);
+  // busy: what must come has been asked for: media, or, where the list names none that are not here, the next list.
+  busy(named, soundApart) {
+    return this.#media.size > 0 || (!named && this.#lists.size > 0 && (!soundApart || this.#soundLists.size > 0));
   }
 }
 
@@ -65,4 +66,9 @@ function aheadOf({ buffered, currentTime }) {
     if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) return buffered.end(i) - currentTime;
   }
   return 0;
+}
+
+// isNamed: the list names media behind what is here, more than a last short part, and they are no gap.
+function isNamed({ edge, partTarget, partList, fragments }, end) {
+  return edge - end > partTarget + 0.1 && !(partList?.at(-1)?.gap || fragments.at(-1)?.gap);
 }

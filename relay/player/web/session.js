@@ -218,21 +218,25 @@ class LibrarySession extends Session {
     this.failed(this.#cause(data));
   }
 
-  // #look has the watch over a library at rest. First it is told to load on, on the pathway that it has chosen; if that
-  // does not help, the stream is opened anew at the same relay, beside what still plays.
+  // #look has the watch over a library at rest. If nothing at all is under way it is told to load on, on the pathway that
+  // it has chosen; if that does not help, or lists do come, the stream is opened anew at the same relay, beside what
+  // still plays.
   #look() {
     const now = performance.now();
     const ms = now - this.lookedAt;
     this.lookedAt = now;
     const { current: hls, video } = this;
+    const list = hls?.latestLevelDetails;
     const running = hls && !this.next && !this.timer && !this.paused && !this.blocked;
-    const due = running && !video.paused && !video.seeking && !video.ended && isHeld(hls.latestLevelDetails);
-    const busy = due && hls.requests.busy(Boolean(hls.audioTracks[hls.audioTrack]?.url));
-    const what = this.rest.look(ms, { due, busy, aheadS: due ? aheadOf(video) : 0 });
+    const due = running && !video.paused && !video.seeking && !video.ended && isHeld(list);
+    const aheadS = due ? aheadOf(video) : 0;
+    const named = due && isNamed(list, video.currentTime + aheadS);
+    const busy = due && hls.requests.busy(named, Boolean(hls.audioTracks[hls.audioTrack]?.url));
+    const what = this.rest.look(ms, { due, busy, aheadS });
     if (!what) return;
-    console.warn(`at rest with ${aheadOf(video).toFixed(2)} s to play: ${what}`);
-    if (what === 'reopen') {
-      const serving = sourceOf(hls.latestLevelDetails.url);
+    console.warn(`at rest with ${aheadS.toFixed(2)} s to play, ${named ? 'media are' : 'nothing is'} named: ${what}`);
+    if (what === 'reopen' || named) {
+      const serving = sourceOf(list.url);
       if (this.sources.includes(serving)) this.from = serving;
       return this.reopen();
     }
