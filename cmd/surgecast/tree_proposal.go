@@ -101,7 +101,8 @@ func tierOne(relays []cluster.Member, places int) (first, others []cluster.Membe
 }
 
 // choose returns at most two of the relays, in the order in which this one
-// would have them: the one that feeds it, those to which it was sent, those with
+// would have them: the one that feeds it, those to which it was sent, those that
+// are fed (one that comes at the same time has nothing to give yet), those with
 // a slot free, and by rendezvous hash. A full one is better than none: it sends
 // on who comes, and takes who has viewers and lost its parent.
 func (p proposal) choose(relays []cluster.Member) []cluster.Member {
@@ -116,6 +117,7 @@ func (p proposal) choose(relays []cluster.Member) []cluster.Member {
 		return cmp.Or(
 			-compareBool(a.Name == p.parent, b.Name == p.parent),
 			-compareBool(slices.Contains(p.referred, a.State.Media), slices.Contains(p.referred, b.State.Media)),
+			-compareBool(a.State.Tier > 0, b.State.Tier > 0),
 			compareBool(a.State.Taken, b.State.Taken),
 			cmp.Compare(rendezvous(self, a.Name), rendezvous(self, b.Name)),
 		)

@@ -82,6 +82,27 @@ func TestTheBiggestAreTierOne(t *testing.T) {
 	}
 }
 
+// Of relays that come at the same time, none is asked that has nothing yet,
+// while there is one that is fed.
+func TestWhoIsFedIsAskedFirst(t *testing.T) {
+	members := poolOf(3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	members[1].State.Tier = 1
+	others := 0
+	for i := 2; i < len(members); i++ {
+		got := names(proposal{members: as(members, i)}.parents())
+		if got[0] == "origin" {
+			continue // of the first tier itself
+		}
+		others++
+		if got[0] != members[1].Name || got[1] == members[1].Name {
+			t.Errorf("%s asks %v", members[i].Name, got)
+		}
+	}
+	if others != 7 {
+		t.Errorf("%d of ten ask another relay, want 7", others)
+	}
+}
+
 // Who is fed by the origin keeps that, however big the others are; and when it
 // leaves, only its own children look for another parent.
 func TestTierOneIsLeftByWhoLeaves(t *testing.T) {
