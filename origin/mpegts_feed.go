@@ -108,7 +108,7 @@ func mpegtsEssence(codec tscodecs.Codec) essence {
 	case *tscodecs.MPEG4Audio:
 		return newEssence(&codecs.MPEG4Audio{Config: c.Config})
 	case *tscodecs.Opus:
-		return newEssence(&codecs.Opus{ChannelCount: c.ChannelCount})
+		return newEssence(&codecs.Opus{ChannelCount: c.Desc.ChannelCount()})
 	case *tscodecs.MPEG1Video, *tscodecs.MPEG4Video:
 		return unsupported(essenceVideo, "MPEG-1, 2 or 4 video")
 	case *tscodecs.MPEG1Audio:

@@ -35,7 +35,7 @@ func tsFeed(t testing.TB) (feed *mpegtsFeed, publishers *fakePublishers, wait fu
 func tsSound(t testing.TB) []byte {
 	var sent bytes.Buffer
 	track := &mpegts.Track{Codec: &tscodecs.MPEG4Audio{Config: mpeg4audio.AudioSpecificConfig{
-		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2, ChannelCount: 2,
+		Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 48000, ChannelConfig: 2,
 	}}}
 	w := &mpegts.Writer{W: &sent, Tracks: []*mpegts.Track{track}}
 	if err := w.Initialize(); err != nil {
