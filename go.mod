@@ -17,7 +17,6 @@ require (
 	github.com/grafov/m3u8 v0.12.1
 	github.com/hashicorp/memberlist v0.7.0
 	github.com/klauspost/compress v1.20.3
-	github.com/markdingo/rrl v1.0.0
 	github.com/miekg/dns v1.1.73
 	github.com/pion/rtcp v1.2.15
 	github.com/pion/rtp v1.10.6
