@@ -25,7 +25,8 @@ const childLimit = "SURGECAST_TEST_DESCRIPTORS" // the limit, and the one that t
 func TestLimitedChild(t *testing.T) {
 	var limit uint64
 	var believed int
-	if _, err := fmt.Sscan(os.Getenv(childLimit), &limit, &believed); err != nil {
+	var patience time.Duration
+	if _, err := fmt.Sscan(os.Getenv(childLimit), &limit, &believed, &patience); err != nil {
 		t.Skip("runs as a child")
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
@@ -37,7 +38,7 @@ func TestLimitedChild(t *testing.T) {
 	}
 	handler, _ := edge(t, nil)
 	gate := NewGate(GateConfig{Descriptors: believed, Elsewhere: func() string { return "http://127.0.0.9:8080" }})
-	gate.patience = time.Second
+	gate.patience = patience
 	fmt.Printf("listens on %s\n", listener.Addr())
 	done := make(chan struct{})
 	ctx := t.Context()
@@ -57,10 +58,10 @@ type limited struct {
 	next    int // of the viewer's addresses
 }
 
-func startLimited(t *testing.T, limit, believed int) *limited {
+func startLimited(t *testing.T, limit, believed int, patience time.Duration) *limited {
 	t.Helper()
 	c := &limited{t: t, process: exec.Command(os.Args[0], "-test.run=^TestLimitedChild$", "-test.v")}
-	c.process.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", childLimit, limit, believed))
+	c.process.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %d", childLimit, limit, believed, patience))
 	c.process.Stderr = os.Stderr
 	leash, err := c.process.StdinPipe()
 	if err != nil {
@@ -174,7 +175,7 @@ func (c *limited) resident() int64 {
 
 // TestAtTheCap: `ulimit -n 1000`, and more viewers than that has seats for.
 func TestAtTheCap(t *testing.T) {
-	c := startLimited(t, 1000, 0)
+	c := startLimited(t, 1000, 0, time.Minute) // nobody is idle for so long
 	all, got := c.visits(1100)
 	if got[200] != 744-46 || got[503] != 1100-got[200] {
 		t.Errorf("answers: %v", got)
@@ -196,9 +197,11 @@ func TestAtTheCap(t *testing.T) {
 // TestNoDescriptorLeft: the gate has more seats than the process has
 // descriptors, as when something else took them.
 func TestNoDescriptorLeft(t *testing.T) {
-	c := startLimited(t, 300, 1<<20)
+	c := startLimited(t, 300, 1<<20, time.Second)
 	all, got := c.visits(400)
-	if got[200] < 250 || got[503] != 400-got[200] {
+	// Seldom one is closed before its 503 has come through, on a busy machine: the
+	// kernel resets what is closed with bytes unread.
+	if got[200] < 250 || got[0] > 2 || got[503] != 400-got[200]-got[0] {
 		t.Errorf("answers: %v", got)
 	}
 	before := c.cpu()
@@ -230,7 +233,7 @@ func TestManyIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	c := startLimited(t, limit, 0)
+	c := startLimited(t, limit, 0, time.Second)
 	began := time.Now()
 	all, got := c.visits(idle)
 	if got[200] != idle {
@@ -269,7 +272,7 @@ func TestSlowloris(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	c := startLimited(t, 2*many, 0)
+	c := startLimited(t, 2*many, 0, time.Second)
 	viewer := c.visit()
 	defer viewer.conn.Close()
 	watch := func(times int) time.Duration {

@@ -104,7 +104,7 @@ func (s *story) nodeConfig() NodeConfig {
 func (s *story) startOrigin(ctx context.Context) {
 	config := defaultOriginConfig()
 	config.NodeConfig = s.nodeConfig()
-	config.RTSP.Port = 0 // a story's feed is written into the origin directly
+	config.RTSP.Port, config.RTSP.TLSPort = 0, 0 // a story's feed is written into the origin directly
 	config.AuthorityKey = s.key
 	config.Streams = []StreamConfig{{
 		Name: "theatre", PublishKey: "key",
