@@ -306,3 +306,12 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	a.logger.Info("encoder connected", "transport", n.transport, "codecs", tracks.names())
 	return in, nil
 }
+
+// end tells an ingest, nil if it was never opened, why nothing comes any more.
+func (a *admission) end(in *ingest, reason error) {
+	if in == nil {
+		a.logger.Warn("encoder gone before it published", "reason", reason)
+		return
+	}
+	in.end(reason)
+}

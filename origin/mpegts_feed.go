@@ -72,13 +72,7 @@ func (f *mpegtsFeed) read(from io.Reader) (err error) {
 }
 
 // end tells the ingest why nothing comes any more.
-func (f *mpegtsFeed) end(reason error) {
-	if f.ingest == nil {
-		f.admission.logger.Warn("encoder gone before it published", "reason", reason)
-		return
-	}
-	f.ingest.end(reason)
-}
+func (f *mpegtsFeed) end(reason error) { f.admission.end(f.ingest, reason) }
 
 // open begins the ingest with what the programme's table has.
 func (f *mpegtsFeed) open(reader *mpegts.Reader) (err error) {

@@ -77,9 +77,6 @@ func NewRTMP(config RTMPConfig) (*RTMP, error) {
 // Addr is the TCP address that encoders connect to.
 func (r *RTMP) Addr() net.Addr { return r.listener.Addr() }
 
-// Name is "rtmp" or "rtmps".
-func (r *RTMP) Name() string { return strings.ToLower(r.protocol) }
-
 // Run serves until ctx is done and all publications are closed.
 func (r *RTMP) Run(ctx context.Context) error {
 	stopped := context.AfterFunc(ctx, func() {
@@ -99,7 +96,7 @@ func (r *RTMP) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("%s: %w", r.Name(), err)
+			return fmt.Errorf("%s: %w", strings.ToLower(r.protocol), err)
 		}
 		r.conns.Go(func() { r.serve(conn) })
 	}

@@ -78,13 +78,7 @@ func (f *rtmpFeed) read(messages rtmpMessages) (err error) {
 }
 
 // end tells the ingest why nothing comes any more.
-func (f *rtmpFeed) end(reason error) {
-	if f.ingest == nil {
-		f.admission.logger.Warn("encoder gone before it published", "reason", reason)
-		return
-	}
-	f.ingest.end(reason)
-}
+func (f *rtmpFeed) end(reason error) { f.admission.end(f.ingest, reason) }
 
 // take takes one message.
 func (f *rtmpFeed) take(m message.Message, arrival time.Time) error {

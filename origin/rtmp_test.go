@@ -43,15 +43,7 @@ func startRTMP(t *testing.T, gate GateConfig, secure *tls.Config, configure ...f
 	for _, c := range configure {
 		c(s.RTMP)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	})
+	runUntilEnd(t, s.Run)
 	return s
 }
 

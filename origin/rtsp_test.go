@@ -124,15 +124,7 @@ func startRTSP(t *testing.T, gate GateConfig, configure ...func(*RTSP)) *testSer
 	for _, c := range configure {
 		c(s.RTSP)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	})
+	runUntilEnd(t, s.Run)
 	return s
 }
 

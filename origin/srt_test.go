@@ -30,15 +30,7 @@ func startSRT(t *testing.T, passphrase string) *srtServer {
 	if s.SRT, err = NewSRT(config); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	})
+	runUntilEnd(t, s.Run)
 	return s
 }
 

@@ -21,15 +21,7 @@ func TestUDPFromFFmpeg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- u.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	}()
+	runUntilEnd(t, u.Run)
 
 	stranger := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77)}
 	conn, err := net.DialUDP("udp", stranger, u.Addr().(*net.UDPAddr))

@@ -92,7 +92,7 @@ func (c *OriginConfig) completeIngest(d *document) error {
 
 func (c *UDPConfig) complete(d *document, stream int) error {
 	if c.Port != 0 && len(c.From) == 0 {
-		return d.at(place("streams", stream, "udp"), "streams[%d].udp.from is empty: write the IP addresses that may send, for MPEG-TS has no key", stream)
+		return d.at(place("streams", stream, "udp", "from"), "streams[%d].udp.from is empty: write the IP addresses that may send, for MPEG-TS has no key", stream)
 	}
 	return nil
 }

@@ -330,6 +330,18 @@ func TestBadConfigs(t *testing.T) {
 			`rtsp.rtp_port must be even and rtsp.rtcp_port the next one: write 8000 and 8001`,
 		},
 		{
+			"RTMPS without a certificate", "origin", "tls_port: 0 # 1936", "tls_port: 1936 # 1936", "",
+			`rtmp.tls_port needs a certificate: set encoder_tls.cert_file or that of tls, or write 0`,
+		},
+		{
+			"no time for SRT to repair", "origin", "latency: 200ms", "latency: 1ms", "",
+			`srt.latency: 1ms is out of bounds: write 20ms to 8s`,
+		},
+		{
+			"MPEG-TS from everyone", "origin", "      port: 0                     # 5000", "      port: 5000                  # 5000", "      from: []                    # the IP",
+			`streams[0].udp.from is empty: write the IP addresses that may send, for MPEG-TS has no key`,
+		},
+		{
 			"another way to steer", "origin", "steering: addresses", "steering: dns", "",
 			`steering: "dns" is neither: write names or addresses`,
 		},

@@ -25,8 +25,9 @@ type originCmd struct {
 
 // Help is shown by --help.
 func (*originCmd) Help() string {
-	return `Takes streams from encoders by RTSP, packages each once, serves them to relays
-and sends viewers who ask here to the relays. Make a configuration first:
+	return `Takes streams from encoders by RTSP, RTMP, SRT and MPEG-TS, or fetches them from
+cameras, packages each once, serves them to relays and sends viewers who ask here
+to the relays. Make a configuration first:
 
 	surgecast init ~/evening --origin 192.0.2.10
 	surgecast origin --config ~/evening/origin.yaml`
