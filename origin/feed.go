@@ -9,6 +9,7 @@ import (
 // Feed is a publisher that is connected.
 type Feed struct {
 	Stream      string    `json:"stream"`
+	Branch      string    `json:"branch,omitempty"` // of the stream, "" for the stream itself
 	Protocol    string    `json:"protocol"`
 	Transport   string    `json:"transport"`
 	Broadcaster string    `json:"broadcaster,omitempty"` // whose key it was, "" for the stream's own
@@ -40,6 +41,9 @@ func (g *Gate) Feeds() []Feed {
 	}
 	slices.SortFunc(feeds, func(a, b Feed) int {
 		if c := strings.Compare(a.Stream, b.Stream); c != 0 {
+			return c
+		}
+		if c := strings.Compare(a.Branch, b.Branch); c != 0 {
 			return c
 		}
 		return a.Since.Compare(b.Since)

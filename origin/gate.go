@@ -1,13 +1,18 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -23,6 +28,9 @@ var (
 	// ErrKeyRefused does not tell which of both, so that nobody can find out
 	// which streams there are.
 	ErrKeyRefused = errors.New("wrong key or unknown stream")
+
+	// ErrUnknownBranch is told to who knows the key.
+	ErrUnknownBranch = errors.New("the stream has no such branch: push to the stream itself, or to one of its branches")
 
 	// ErrTaken: another encoder publishes the stream, and the newer one does not
 	// win, by the stream's SameKey or since it asked not to.
@@ -70,16 +78,17 @@ type publishers interface {
 	entry(stream string) (e entry, ok bool)
 	// maxKeys is the largest number of keys that a stream has.
 	maxKeys() int
-	// accepts tells why a stream can't take these tracks, as far as is known
-	// before their first picture.
-	accepts(stream string, tracks []Track) error
-	publish(stream string, tracks []Track) (publication, error)
+	// accepts tells why a branch of a stream, "" for the stream itself, can't
+	// take these tracks, as far as is known before their first picture.
+	accepts(stream, branch string, tracks []Track) error
+	publish(stream, branch string, tracks []Track) (publication, error)
 }
 
 // entry is what a stream asks of its publishers.
 type entry struct {
-	keys    []publishKey
-	sameKey SameKey
+	keys     []publishKey // to the stream and to all its branches
+	sameKey  SameKey
+	branches []string // that there are beside the stream itself
 }
 
 // publishKey is one of the keys to a stream.
@@ -117,6 +126,16 @@ func (g *Gate) listen(listener net.Listener) *limitedListener {
 	return newLimitedListener(listener, g.places)
 }
 
+// branchForm is that of the name of a branch.
+var branchForm = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+// splitBranch splits what a client calls the stream, STREAM or STREAM/BRANCH,
+// which is not to be trusted: the gate knows which there are.
+func splitBranch(name string) (stream, branch string) {
+	stream, branch, _ = strings.Cut(strings.Trim(name, "/"), "/")
+	return stream, branch
+}
+
 // proof tells whether a client has shown that it knows the key. Its time may
 // not depend on how much of the key is right.
 type proof func(key string) bool
@@ -136,6 +155,7 @@ func equalSecret(a, b string) bool {
 type attempt struct {
 	protocol string // for the log: "RTSP"
 	stream   string
+	branch   string // of the stream, "" for the stream itself
 	proof    proof
 	remote   net.Addr
 	yields   bool // it does not want to throw another one out
@@ -153,7 +173,7 @@ type admission struct {
 // admit checks a client's key. A refusal for a wrong key is delayed after some
 // of them from one address, until ctx ends.
 //
-// Errors: ErrKeyRefused, ErrTaken.
+// Errors: ErrKeyRefused, ErrUnknownBranch, ErrTaken.
 func (g *Gate) admit(ctx context.Context, a attempt) (*admission, error) {
 	e, known := g.publishers.entry(a.stream)
 	broadcaster, valid := g.keyOf(e, a.proof)
@@ -162,8 +182,16 @@ func (g *Gate) admit(ctx context.Context, a attempt) (*admission, error) {
 		return nil, ErrKeyRefused
 	}
 	logger := g.logger.With("stream", a.stream, "protocol", a.protocol, "remote", a.remote.String())
+	if a.branch != "" {
+		logger = logger.With("branch", a.branch)
+	}
 	if broadcaster != "" {
 		logger = logger.With("broadcaster", broadcaster)
+	}
+	if a.branch != "" && !slices.Contains(e.branches, a.branch) {
+		err := fmt.Errorf("%w: %q has %s", ErrUnknownBranch, a.stream, cmp.Or(strings.Join(e.branches, ", "), "none"))
+		g.logger.Warn("encoder refused", "reason", err, "stream", a.stream, "protocol", a.protocol, "remote", a.remote.String())
+		return nil, err
 	}
 	admitted := &admission{attempt: a, broadcaster: broadcaster, sameKey: e.sameKey, gate: g, logger: logger}
 	g.mu.Lock()
@@ -235,7 +263,7 @@ func (a *admission) free() error {
 // taken tells whether another one has the stream and keeps it. It needs mu.
 func (g *Gate) taken(a *admission) bool {
 	for in, other := range g.feeds {
-		if other.Stream == a.stream && (a.yields || a.sameKey == RefuseNewer && in.alive(time.Now())) {
+		if other.Stream == a.stream && other.Branch == a.branch && (a.yields || a.sameKey == RefuseNewer && in.alive(time.Now())) {
 			return true
 		}
 	}
@@ -253,7 +281,7 @@ func (a *admission) check(tracks []essence) error {
 func (a *admission) choose(n announcement) (chosenEssences, error) {
 	chosen, err := chooseEssences(n.tracks, n.lenient)
 	if err == nil {
-		err = a.gate.publishers.accepts(a.stream, chosen.tracks())
+		err = a.gate.publishers.accepts(a.stream, a.branch, chosen.tracks())
 	}
 	if err != nil {
 		a.logger.Warn("encoder refused", "reason", err)
@@ -283,7 +311,7 @@ func (a *admission) open(n announcement) (*ingest, error) {
 		return nil, err
 	}
 	in := newIngest(n, tracks, func(tracks []Track) (publication, error) {
-		return a.gate.publishers.publish(a.stream, tracks)
+		return a.gate.publishers.publish(a.stream, a.branch, tracks)
 	}, a.logger)
 	a.gate.mu.Lock()
 	defer a.gate.mu.Unlock()
@@ -292,7 +320,7 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	}
 	notes := tracks.notes()
 	a.gate.feeds[in] = &Feed{
-		Stream: a.stream, Protocol: a.protocol, Transport: n.transport, Broadcaster: a.broadcaster,
+		Stream: a.stream, Branch: a.branch, Protocol: a.protocol, Transport: n.transport, Broadcaster: a.broadcaster,
 		Remote: a.remote.String(), Codecs: tracks.names(), Since: time.Now(), Notes: notes,
 	}
 	in.gone = func() {

@@ -67,6 +67,44 @@ func TestGateKeys(t *testing.T) {
 	}
 }
 
+// A branch of a stream has the stream's keys, a place of its own beside it, and
+// is told from others only to who knows a key.
+func TestGateBranches(t *testing.T) {
+	g, publishers, log := testGate(GateConfig{})
+	publishers.sameKey = RefuseNewer
+	for _, branch := range []string{"", "720"} {
+		a := knock("theatre", testKey)
+		a.branch = branch
+		admitted, err := g.admit(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := opened(t, admitted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { in.end(errDisconnect); _ = in.run() }()
+		if _, err := g.admit(t.Context(), a); !errors.Is(err, ErrTaken) {
+			t.Errorf("a second one on branch %q: %v", branch, err)
+		}
+	}
+	if feeds := g.Feeds(); len(feeds) != 2 || feeds[1].Branch != "720" {
+		t.Errorf("feeds %+v", feeds)
+	}
+	unknown := knock("theatre", testKey)
+	unknown.branch = "900"
+	if _, err := g.admit(t.Context(), unknown); !errors.Is(err, ErrUnknownBranch) || !strings.Contains(err.Error(), "720") {
+		t.Errorf("unknown branch: %v", err)
+	}
+	unknown.proof = plainKey("wrong")
+	if _, err := g.admit(t.Context(), unknown); !errors.Is(err, ErrKeyRefused) {
+		t.Errorf("unknown branch without the key: %v", err)
+	}
+	if strings.Contains(log.String(), testKey) {
+		t.Errorf("the key is in the log:\n%s", log)
+	}
+}
+
 // Whatever stream is asked for and whichever key is right: as many keys are
 // compared.
 func TestGateComparesAllKeys(t *testing.T) {

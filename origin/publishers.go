@@ -21,11 +21,11 @@ func (o originPublishers) maxKeys() int {
 	return most
 }
 
-func (o originPublishers) accepts(stream string, tracks []Track) error {
+func (o originPublishers) accepts(stream, _ string, tracks []Track) error {
 	return o.streams[stream].accepts(tracks)
 }
 
-func (o originPublishers) publish(stream string, tracks []Track) (publication, error) {
+func (o originPublishers) publish(stream, _ string, tracks []Track) (publication, error) {
 	p, err := o.Publish(stream, tracks)
 	if err != nil {
 		return nil, err // not p: a nil *Publication is not a nil publication

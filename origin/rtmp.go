@@ -40,8 +40,9 @@ type RTMPConfig struct {
 }
 
 // RTMP takes in streams that encoders push with publish. Nobody can read from
-// it. The stream is the first part of the URL's path and the key the second, as
-// encoders put them together from "server" and "stream key".
+// it. The stream is the first part of the URL's path and the key the last, as
+// encoders put them together from "server" and "stream key"; a branch of the
+// stream stands between both.
 //
 // A connection that was not admitted holds one message at most, 10 MiB of
 // address space; Gate's places bound how many there are.
@@ -144,9 +145,9 @@ func (r *RTMP) admit(conn net.Conn) (server *gortmplib.ServerConn, admitted *adm
 		_ = server.RejectAction() // it is closed either way
 		return nil, nil, errRTMPPlay
 	}
-	stream, key, _ := strings.Cut(strings.Trim(server.URL.Path, "/"), "/")
+	stream, branch, key := rtmpTarget(server.URL.Path)
 	admitted, err = r.gate.admit(r.stopping, attempt{
-		protocol: r.protocol, stream: stream, proof: plainKey(key), remote: conn.RemoteAddr(),
+		protocol: r.protocol, stream: stream, branch: branch, proof: plainKey(key), remote: conn.RemoteAddr(),
 	})
 	if err != nil {
 		_ = server.RejectAction()
@@ -156,6 +157,16 @@ func (r *RTMP) admit(conn net.Conn) (server *gortmplib.ServerConn, admitted *adm
 		return nil, nil, errRTMPHandshake
 	}
 	return server, admitted, nil
+}
+
+// rtmpTarget splits the path of an RTMP URL, STREAM/KEY or STREAM/BRANCH/KEY. A
+// key may have slashes where what stands before them can't name a branch.
+func rtmpTarget(path string) (stream, branch, key string) {
+	stream, key, _ = strings.Cut(strings.Trim(path, "/"), "/")
+	if first, rest, ok := strings.Cut(key, "/"); ok && branchForm.MatchString(first) {
+		branch, key = first, rest
+	}
+	return stream, branch, key
 }
 
 // rtmpConn bounds how long a write may take. Reads are bounded by the handshake's

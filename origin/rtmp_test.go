@@ -55,6 +55,10 @@ func TestRTMPFromFFmpeg(t *testing.T) {
 		t.Skip("ffmpeg is not installed: make deps")
 	}
 	for scheme, secure := range map[string]*tls.Config{"rtmp": nil, "rtmps": selfSigned(t)} {
+		path, branch := "/theatre/", ""
+		if secure != nil {
+			path, branch = "/theatre/720/", "720"
+		}
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			s := startRTMP(t, GateConfig{}, secure)
@@ -62,12 +66,15 @@ func TestRTMPFromFFmpeg(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			push := exec.CommandContext(ctx, ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-re",
-				"-i", "testdata/bframes.mp4", "-c", "copy", "-f", "flv", scheme+"://"+s.Addr().String()+"/theatre/"+testKey)
+				"-i", "testdata/bframes.mp4", "-c", "copy", "-f", "flv", scheme+"://"+s.Addr().String()+path+testKey)
 			if output, err := push.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s\nlog:\n%s", err, output, s.log)
 			}
 			p := await(t, s.publishers, s.log)
 			<-p.closed
+			if p.stream != "theatre" || p.branch != branch {
+				t.Errorf("published to %q, branch %q", p.stream, p.branch)
+			}
 			checkPushedFile(t, p.take(t, 1<<20), began, 2*time.Millisecond, 0)
 			if strings.Contains(s.log.String(), testKey) {
 				t.Errorf("the log has the key:\n%s", s.log)
@@ -230,6 +237,21 @@ func FuzzRTMPMessages(f *testing.F) {
 		default:
 		}
 	})
+}
+
+func TestRTMPTarget(t *testing.T) {
+	for path, want := range map[string][3]string{
+		"/theatre/KEY":      {"theatre", "", "KEY"},
+		"/theatre/720/KEY":  {"theatre", "720", "KEY"},
+		"/theatre/720/K/Y/": {"theatre", "720", "K/Y"},
+		"theatre/K/EY":      {"theatre", "", "K/EY"},
+		"//":                {"", "", ""},
+	} {
+		var got [3]string
+		if got[0], got[1], got[2] = rtmpTarget(path); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
 }
 
 // rtmpSeed is a stream with a sound.

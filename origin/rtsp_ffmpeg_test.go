@@ -25,13 +25,16 @@ func TestRTSPFromFFmpeg(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			push := exec.CommandContext(ctx, ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-re",
-				"-i", "testdata/bframes.mp4", "-c", "copy", "-f", "rtsp", "-rtsp_transport", transport, s.url(testKey, "theatre"))
+				"-i", "testdata/bframes.mp4", "-c", "copy", "-f", "rtsp", "-rtsp_transport", transport, s.url(testKey, "theatre/720"))
 			output, err := push.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s\nlog:\n%s", err, output, s.log)
 			}
 			p := s.publication(t)
 			<-p.closed
+			if p.stream != "theatre" || p.branch != "720" {
+				t.Errorf("published to %q, branch %q", p.stream, p.branch)
+			}
 			checkFFmpegUnits(t, p.take(t, 1<<20), began)
 		})
 	}

@@ -2,7 +2,6 @@ package origin
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
@@ -46,9 +45,11 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 		challenge(ctx.Conn, ctx.Request)
 		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
 	}
+	stream, branch := splitBranch(ctx.Path)
 	admitted, err := h.gate.admit(h.stopping, attempt{
 		protocol: (*RTSP)(h).protocol(),
-		stream:   strings.Trim(ctx.Path, "/"),
+		stream:   stream,
+		branch:   branch,
 		proof:    requestProof(ctx.Conn, ctx.Request),
 		remote:   ctx.Conn.NetConn().RemoteAddr(),
 		yields:   len(ctx.Request.Header[YieldHeader]) > 0,
@@ -56,6 +57,8 @@ func (h *rtspHandler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*ba
 	switch {
 	case errors.Is(err, ErrKeyRefused):
 		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
+	case errors.Is(err, ErrUnknownBranch):
+		return &base.Response{StatusCode: base.StatusNotFound, StatusMessage: err.Error()}, nil
 	case err != nil:
 		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: err.Error()}, nil
 	}

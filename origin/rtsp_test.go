@@ -20,7 +20,7 @@ const (
 )
 
 // fakePublishers knows the stream theatre, with a key of its own and one of a
-// broadcaster, and hands out fakePublications.
+// broadcaster, and its branch 720, and hands out fakePublications.
 type fakePublishers struct {
 	sameKey   SameKey
 	published chan *fakePublication
@@ -28,6 +28,7 @@ type fakePublishers struct {
 
 type fakePublication struct {
 	stream string
+	branch string
 	tracks []Track
 	units  chan Unit
 	closed chan struct{}
@@ -38,16 +39,17 @@ func (p *fakePublishers) entry(stream string) (entry, bool) {
 	if stream != "theatre" {
 		return entry{}, false
 	}
-	return entry{keys: []publishKey{{key: testKey}, {broadcaster: "van", key: vanKey}}, sameKey: p.sameKey}, true
+	return entry{keys: []publishKey{{key: testKey}, {broadcaster: "van", key: vanKey}}, sameKey: p.sameKey, branches: []string{"720"}}, true
 }
 
 func (p *fakePublishers) maxKeys() int { return 2 }
 
-func (p *fakePublishers) accepts(string, []Track) error { return nil }
+func (p *fakePublishers) accepts(string, string, []Track) error { return nil }
 
-func (p *fakePublishers) publish(stream string, tracks []Track) (publication, error) {
+func (p *fakePublishers) publish(stream, branch string, tracks []Track) (publication, error) {
 	f := &fakePublication{
 		stream: stream,
+		branch: branch,
 		tracks: tracks,
 		units:  make(chan Unit, 10000),
 		closed: make(chan struct{}),

@@ -27,7 +27,7 @@ const (
 
 // Why an SRT connection ends before anything is published.
 var (
-	errSRTStreamID   = errors.New("the stream id must be publish:STREAM:KEY")
+	errSRTStreamID   = errors.New("the stream id must be publish:STREAM:KEY or publish:STREAM/BRANCH:KEY")
 	errSRTGarbage    = errors.New("a hello that can't be read")
 	errSRTPassphrase = errors.New("no passphrase, or not the right one")
 )
@@ -171,13 +171,17 @@ func (s *SRT) admit(ctx context.Context, request srt.ConnRequest) (srt.Conn, *ad
 		request.Reject(srt.REJX_BAD_REQUEST)
 		return nil, nil, errSRTStreamID
 	}
+	stream, branch := splitBranch(fields[1])
 	admitted, err := s.config.Gate.admit(ctx, attempt{
-		protocol: "SRT", stream: fields[1], proof: plainKey(fields[2]), remote: request.RemoteAddr(),
+		protocol: "SRT", stream: stream, branch: branch, proof: plainKey(fields[2]), remote: request.RemoteAddr(),
 	})
 	if err != nil {
 		reason := srt.REJX_UNAUTHORIZED
-		if errors.Is(err, ErrTaken) {
+		switch {
+		case errors.Is(err, ErrTaken):
 			reason = srt.REJX_OVERLOAD
+		case errors.Is(err, ErrUnknownBranch):
+			reason = srt.REJX_NOTFOUND
 		}
 		request.Reject(reason)
 		return nil, nil, err

@@ -45,7 +45,7 @@ func TestSRTFromFFmpeg(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			began := time.Now()
-			url := "srt://" + s.Addr().String() + "?streamid=publish:theatre:" + testKey
+			url := "srt://" + s.Addr().String() + "?streamid=publish:theatre/720:" + testKey
 			if passphrase != "" {
 				url += "&passphrase=" + passphrase
 			}
@@ -90,6 +90,7 @@ func TestSRTRefuses(t *testing.T) {
 	}{
 		"wrong key":        {open, "publish:theatre:0123456789abcdef-the-wrong-key", ""},
 		"unknown stream":   {open, "publish:hall:" + testKey, ""},
+		"unknown branch":   {open, "publish:theatre/900:" + testKey, ""},
 		"no stream id":     {open, "", ""},
 		"reader":           {open, "read:theatre:" + testKey, ""},
 		"encrypted":        {open, "publish:theatre:" + testKey, "secret-of-the-theatre"},

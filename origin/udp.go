@@ -37,8 +37,8 @@ type UDPConfig struct {
 	// From are the senders that are heard: MPEG-TS has no key. At least one.
 	From []netip.Addr
 
-	// Stream is what they publish, and Key the stream's own.
-	Stream, Key string
+	// Stream is what they publish, or Branch of it, and Key the stream's own.
+	Stream, Branch, Key string
 
 	// Gate admits them. Required.
 	Gate *Gate
@@ -163,7 +163,7 @@ func (u *UDP) begin(ctx context.Context, from netip.AddrPort) *udpSession {
 	u.ingests.Go(func() {
 		defer close(s.ended)
 		admitted, err := u.config.Gate.admit(ctx, attempt{
-			protocol: "MPEG-TS", stream: u.config.Stream, proof: plainKey(u.config.Key), remote: net.UDPAddrFromAddrPort(from),
+			protocol: "MPEG-TS", stream: u.config.Stream, branch: u.config.Branch, proof: plainKey(u.config.Key), remote: net.UDPAddrFromAddrPort(from),
 		})
 		if err != nil {
 			return // the gate has logged it

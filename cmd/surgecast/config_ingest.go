@@ -38,8 +38,8 @@ type RTMPConfig struct {
 
 // SRTConfig is the SRT listener of an origin.
 type SRTConfig struct {
-	// Port takes streams by SRT (UDP), with the stream id publish:STREAM:KEY. 0
-	// turns it off. Default 0; 8890 is usual.
+	// Port takes streams by SRT (UDP), with the stream id publish:STREAM:KEY
+	// or publish:STREAM/BRANCH:KEY. 0 turns it off. Default 0; 8890 is usual.
 	Port Port `yaml:"port"`
 
 	// PassphraseFile names the file with the passphrase that encrypts all that

@@ -137,6 +137,8 @@ func refused(err error) error {
 	switch status.Code {
 	case base.StatusUnauthorized:
 		return errors.New("the publish key is wrong, or the stream is not there: look at the stream's name and publish_key_file in the origin's configuration (the demo prints the whole address)")
+	case base.StatusNotFound:
+		return errors.New(status.Message)
 	case base.StatusUnsupportedMediaType:
 		return fmt.Errorf("the origin does not take the clip: %s", status.Message)
 	}

@@ -28,7 +28,11 @@ func (s *poolStatus) writeFeeds(out io.Writer, on terminal) error {
 }
 
 func feedText(f origin.Feed) string {
-	text := fmt.Sprintf("%s  %s %s from %s, %s, for %v", f.Stream, f.Protocol, f.Transport, f.Remote,
+	name := f.Stream
+	if f.Branch != "" {
+		name += "/" + f.Branch
+	}
+	text := fmt.Sprintf("%s  %s %s from %s, %s, for %v", name, f.Protocol, f.Transport, f.Remote,
 		strings.Join(f.Codecs, " and "), time.Since(f.Since).Round(time.Second))
 	if f.Broadcaster != "" {
 		text += ", by " + f.Broadcaster
