@@ -17,6 +17,10 @@ type Feed struct {
 	Codecs      []string  `json:"codecs"`
 	Since       time.Time `json:"since"`
 
+	// Standing is nil before it has sent a key picture.
+	Standing *Standing `json:"standing,omitempty"`
+	input    *switchInput
+
 	// Notes say what a part of the viewers will not get, and what is dropped.
 	Notes []string `json:"notes,omitempty"`
 
@@ -35,6 +39,10 @@ func (g *Gate) Feeds() []Feed {
 	feeds := []Feed{}
 	for in, feed := range g.feeds {
 		f := *feed
+		if f.input != nil {
+			standing := f.input.standing()
+			f.Standing = &standing
+		}
 		f.Units = in.units.Load()
 		f.LostPackets, f.DamagedUnits, f.InvalidPackets = in.reception.counts()
 		feeds = append(feeds, f)

@@ -310,8 +310,13 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := newIngest(n, tracks, func(tracks []Track) (publication, error) {
-		return a.gate.publishers.publish(a.stream, a.branch, tracks)
+	var in *ingest
+	in = newIngest(n, tracks, func(tracks []Track) (publication, error) {
+		p, err := a.gate.publishers.publish(a.stream, a.branch, tracks)
+		if input, ok := p.(*switchInput); ok {
+			a.gate.join(in, input)
+		}
+		return p, err
 	}, a.logger)
 	a.gate.mu.Lock()
 	defer a.gate.mu.Unlock()
@@ -333,6 +338,15 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	}
 	a.logger.Info("encoder connected", "transport", n.transport, "codecs", tracks.names())
 	return in, nil
+}
+
+// join notes which input of its stream an ingest has become.
+func (g *Gate) join(in *ingest, input *switchInput) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if feed := g.feeds[in]; feed != nil {
+		feed.input = input
+	}
 }
 
 // end tells an ingest, nil if it was never opened, why nothing comes any more.

@@ -1,10 +1,10 @@
 // Package origin takes feeds in and makes each into one unbroken programme: it
 // is the only place where media are packaged, named and numbered.
 //
-//	RTSP ─▶ Gate ─▶ ingest ─▶ Unit ─▶ Publication ─▶ packager ─▶ timeline ─▶ relay.Window
-//	                                     one a publisher │           │ one a stream
-//	                                        segmenter ───┤           ├── journal: what never goes back
-//	                                        audioQueue ──┘           └── catalogue: signed, to each relay
+//	RTSP ─▶ Gate ─▶ ingest ─▶ inputSwitch ─▶ Publication ─▶ packager ─▶ timeline ─▶ relay.Window
+//	                                            one a publisher │           │ one a stream
+//	                                               segmenter ───┤           ├── journal: what never goes back
+//	                                               audioQueue ──┘           └── catalogue: signed, to each relay
 //
 // A protocol ends where its units begin; gate.go says what it has to do.
 //
@@ -97,9 +97,10 @@ type Origin struct {
 	config    Config
 	journal   *journal
 	catalogue *catalogue
-	streams   map[string]*stream // never changes
-	entries   map[string]entry   // never changes
-	stopped   chan struct{}      // closed when Run ends
+	streams   map[string]*stream      // never changes
+	switches  map[string]*inputSwitch // never changes
+	entries   map[string]entry        // never changes
+	stopped   chan struct{}           // closed when Run ends
 }
 
 // New returns an Origin under a new epoch, which is durable when New returns.
@@ -115,7 +116,7 @@ func New(config Config) (*Origin, error) {
 	o := &Origin{
 		config:  config,
 		journal: journal,
-		streams: map[string]*stream{},
+		streams: map[string]*stream{}, switches: map[string]*inputSwitch{},
 		entries: map[string]entry{},
 		stopped: make(chan struct{}),
 	}
@@ -126,6 +127,7 @@ func New(config Config) (*Origin, error) {
 	for _, s := range config.Streams {
 		o.entries[s.Name] = s.entry()
 		o.streams[s.Name] = o.newStream(s)
+		o.switches[s.Name] = o.newSwitch(o.streams[s.Name])
 	}
 	return o, nil
 }

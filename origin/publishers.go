@@ -25,17 +25,54 @@ func (o originPublishers) accepts(stream, _ string, tracks []Track) error {
 	return o.streams[stream].accepts(tracks)
 }
 
-func (o originPublishers) publish(stream, _ string, tracks []Track) (publication, error) {
-	p, err := o.Publish(stream, tracks)
-	if err != nil {
-		return nil, err // not p: a nil *Publication is not a nil publication
+func (o originPublishers) publish(stream, branch string, tracks []Track) (publication, error) {
+	s := o.switches[stream]
+	if s == nil {
+		return nil, ErrUnknownStream
 	}
-	return p, nil
+	if branch == backupBranch {
+		return s.publish(Backup, tracks)
+	}
+	return s.publish(Primary, tracks)
+}
+
+// newSwitch returns the switch before a stream.
+func (o *Origin) newSwitch(s *stream) *inputSwitch {
+	open := func(tracks []Track) (publication, error) {
+		p, err := s.publish(tracks)
+		if err != nil {
+			return nil, err // not p: a nil *Publication is not a nil publication
+		}
+		return p, nil
+	}
+	return newInputSwitch(open, s.Constants.PartTarget, s.logger)
+}
+
+// Switch puts an input of a stream on air: at once where it sends the same bytes
+// as the other, else with its next key picture. It stays there until it fails.
+//
+// Errors: ErrUnknownStream, ErrNoInput.
+func (o *Origin) Switch(stream string, input Input) error {
+	s := o.switches[stream]
+	if s == nil {
+		return ErrUnknownStream
+	}
+	return s.command(input)
+}
+
+// Switches counts by stream how often each input went on air in the place of the
+// other.
+func (o *Origin) Switches() map[string]map[SwitchCount]int64 {
+	all := make(map[string]map[SwitchCount]int64, len(o.switches))
+	for name, s := range o.switches {
+		all[name] = s.counts()
+	}
+	return all
 }
 
 // entry is what a stream asks of its publishers.
 func (c StreamConfig) entry() entry {
-	e := entry{keys: []publishKey{{key: c.PublishKey}}, sameKey: c.SameKey}
+	e := entry{keys: []publishKey{{key: c.PublishKey}}, sameKey: c.SameKey, branches: []string{backupBranch}}
 	for _, name := range slices.Sorted(maps.Keys(c.Broadcasters)) {
 		e.keys = append(e.keys, publishKey{broadcaster: name, key: c.Broadcasters[name]})
 	}
