@@ -90,7 +90,7 @@ func TestLossInARealPlayer(t *testing.T) {
 		began := time.Now()
 		view.await("hls.js goes on", fmt.Sprintf(`video.currentTime > %v && !video.paused && video.readyState > 2 && hls.playingDate > %d`, before.Time+0.5, began.UnixMilli()))
 		back := time.Since(began)
-		page.await("our page goes on", fmt.Sprintf(`state === 'playing' && video.currentTime > 0 && latency < 15`))
+		page.await("our page goes on", `state === 'playing' && video.currentTime > 0 && latency < 15`)
 		time.Sleep(10 * time.Second)
 		after := view.look(t)
 		t.Logf("away %v, %d wide: pictures again %.1f s after the encoder began, %.1f s of gap or slate in the list, frozen %.1f s, jumped %.1f s, latency %.1f s then, errors %v; our page: latency %s, %s stalls",
