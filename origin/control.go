@@ -62,6 +62,16 @@ func (c *catalogue) sign() error {
 	return nil
 }
 
+// raise says that the epoch is another one; it only grows.
+func (c *catalogue) raise(to relay.Epoch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Epoch = to
+	if err := c.sign(); err != nil {
+		c.logger.Error("catalogue not signed", "err", err)
+	}
+}
+
 // revise says that a stream has a new multivariant playlist. It tells whether
 // the stream went live with it.
 func (c *catalogue) revise(name string) bool {

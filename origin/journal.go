@@ -47,7 +47,8 @@ type journalState struct {
 // first number before its first segment. After that a stream's record is saved
 // behind the media path, at most once a segment. A crash therefore loses the
 // newest segments at most: some tenths of a second of them, as long as the disk
-// takes. The next start goes on at max(clock, newest known + 10). Since no
+// takes. The next start goes on with the next number where it has the list
+// (see Origin.Restore), else at max(clock, newest known + 10). Since no
 // segment is shorter than 1 s, the clock alone is ahead of all that was ever
 // published; where the clock was set back in between, the 10 are more than the
 // saving can be behind. An epoch is never used twice whatever is lost, so no
@@ -121,6 +122,19 @@ func (j *journal) parse(text []byte) (relay.Epoch, error) {
 		j.state.Streams = map[string]streamRecord{}
 	}
 	return last, nil
+}
+
+// raise makes the epoch of this start another one, durably. Nothing may have
+// been published under the one before.
+func (j *journal) raise(to relay.Epoch) error {
+	j.mu.Lock()
+	j.state.Epoch = to.String()
+	j.mu.Unlock()
+	if err := j.save(); err != nil {
+		return err
+	}
+	j.epoch = to
+	return nil
 }
 
 // stream returns what is known of a stream.

@@ -4,13 +4,15 @@
 //	RTSP ─▶ Gate ─▶ ingest ─▶ inputSwitch ─▶ Publication ─▶ packager ─▶ timeline ─▶ relay.Window
 //	                                            one a publisher │           │ one a stream
 //	                                               segmenter ───┤           ├── journal: what never goes back
-//	                                               audioQueue ──┘           └── catalogue: signed, to each relay
+//	                                               audioQueue ──┘           ├── media journal: the lists, for the next start
+//	                                                                        └── catalogue: signed, to each relay
 //
 // A protocol ends where its units begin; gate.go says what it has to do.
 //
-// A publication ends with its publisher; a stream's timeline lives as long as
-// the origin, and its numbers go on beyond that: media sequence and epoch never
-// go back, bytes that were published never change.
+// A publication ends with its publisher; a stream's timeline outlives it, and
+// the origin too: the next start takes it up from the disk or from the relays
+// (Origin.Restore). Media sequence and epoch never go back, bytes that were
+// published never change.
 //
 // The package does not deliver (package relay does, on an origin as on a
 // relay), does not transcode, and does not know who is in the pool.
@@ -22,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"surgecast/relay"
@@ -29,7 +32,7 @@ import (
 
 // Config is what an Origin needs.
 type Config struct {
-	// Dir is where the journal is kept. It must exist, and nobody else may use
+	// Dir is where the journals are kept. It must exist, and nobody else may use
 	// it meanwhile. Required.
 	Dir string
 	// AuthorityKey signs the catalogue. Required.
@@ -57,8 +60,6 @@ type StreamConfig struct {
 	// SameKey says what becomes of an encoder that comes while another one
 	// publishes, default NewestWins.
 	SameKey SameKey
-	// OnLoss says what viewers get while nobody publishes, default GapOnLoss.
-	OnLoss OnLoss
 	// Constants never change while the stream lives; the zero value means
 	// relay.DefaultConstants.
 	Constants relay.Constants
@@ -81,18 +82,6 @@ const (
 	AudioMuxed AudioMode = "muxed"
 	// AudioSeparate makes each audio track a rendition, audio-0, audio-1, …
 	AudioSeparate AudioMode = "separate"
-)
-
-// OnLoss says what viewers get while nobody publishes a stream that somebody has
-// published before.
-type OnLoss string
-
-const (
-	// GapOnLoss lets the lists go on with segments that are gaps.
-	GapOnLoss OnLoss = "gap"
-	// StandOnLoss adds nothing: who waits for the next part is refused after three
-	// target durations.
-	StandOnLoss OnLoss = "stand"
 )
 
 // SameKey says which of two encoders publishes that come with a key to the same
@@ -118,7 +107,7 @@ type Origin struct {
 }
 
 // New returns an Origin under a new epoch, which is durable when New returns.
-// Nothing is published before that. Run must be called next.
+// Nothing is published before that. Restore may be called next, Run must be.
 func New(config Config) (*Origin, error) {
 	if err := config.prepare(); err != nil {
 		return nil, err
@@ -170,9 +159,6 @@ func (c *Config) prepare() error {
 		if s.Audio == "" {
 			s.Audio = AudioMuxed
 		}
-		if s.OnLoss == "" {
-			s.OnLoss = GapOnLoss
-		}
 		if s.SameKey == "" {
 			s.SameKey = NewestWins
 		}
@@ -181,8 +167,6 @@ func (c *Config) prepare() error {
 			return fmt.Errorf("stream %q: %w", s.Name, err)
 		case s.Audio != AudioMuxed && s.Audio != AudioSeparate:
 			return fmt.Errorf("stream %q: audio %q: write muxed or separate", s.Name, s.Audio)
-		case s.OnLoss != GapOnLoss && s.OnLoss != StandOnLoss:
-			return fmt.Errorf("stream %q: on loss %q: write gap or stand", s.Name, s.OnLoss)
 		case s.PublishKey == "":
 			return fmt.Errorf("stream %q has no publish key: give it one", s.Name)
 		case s.SameKey != NewestWins && s.SameKey != RefuseNewer:
@@ -201,8 +185,11 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 	out := o.config.Store.Create(c.Name, c.Constants)
 	out.SetLength(o.config.Window)
 	last, known := o.journal.stream(c.Name)
-	return &stream{
+	news := make(chan struct{}, 1)
+	st := &stream{
 		StreamConfig: c,
+		dir:          o.config.Dir,
+		news:         news,
 		window:       o.config.Window,
 		store:        o.config.Store,
 		out:          out,
@@ -211,9 +198,11 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 		logger:       o.config.Logger.With("stream", c.Name),
 		timeline:     newTimeline(mainRendition, out.CreateWindow(mainRendition), o.journal.epoch, c.Constants, o.config.Window, last, known),
 	}
+	st.timeline.news = news
+	return st
 }
 
-// Run keeps the journal until ctx ends. It then ends all publications, with
+// Run keeps the journals until ctx ends. It then ends all publications, with
 // their segments sealed, and all control channels.
 func (o *Origin) Run(ctx context.Context) error {
 	defer close(o.stopped)
@@ -225,12 +214,17 @@ func (o *Origin) Run(ctx context.Context) error {
 		defer close(saved)
 		o.journal.run(keep, o.config.Logger)
 	}()
+	var writing sync.WaitGroup
+	for _, s := range o.streams {
+		writing.Go(func() { s.writeMedia(keep) })
+	}
 	<-ctx.Done()
 	for _, s := range o.streams {
 		s.close()
 	}
 	stop()
 	<-saved
+	writing.Wait()
 	return nil
 }
 

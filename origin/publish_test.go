@@ -39,6 +39,12 @@ func newStage(t testing.TB, dir string) *stage {
 // newStageWith is newStage with a stream of that configuration.
 func newStageWith(t testing.TB, dir string, config origin.StreamConfig) *stage {
 	t.Helper()
+	return newStageAfter(t, dir, config, func(*origin.Origin) {})
+}
+
+// newStageAfter is newStageWith, with something that is done before it runs.
+func newStageAfter(t testing.TB, dir string, config origin.StreamConfig, before func(*origin.Origin)) *stage {
+	t.Helper()
 	config.Name, config.PublishKey = "theatre", "curtain"
 	s := &stage{TB: t, store: relay.NewStore(), objects: map[relay.MediaName]*relay.Object{}}
 	var err error
@@ -50,6 +56,7 @@ func newStageWith(t testing.TB, dir string, config origin.StreamConfig) *stage {
 		t.Fatal(err)
 	}
 	s.window = s.store.Stream("theatre").Window("main")
+	before(s.Origin)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -100,9 +107,6 @@ func (s *stage) look() {
 	p := v.Playlist
 	for _, segment := range append(slices.Clone(p.Segments), p.Open) {
 		s.fetch(segment.Map)
-		if segment.Gap {
-			continue
-		}
 		s.fetch(segment.Name)
 		for _, part := range segment.Parts {
 			s.fetch(part.Name)

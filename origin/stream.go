@@ -24,7 +24,8 @@ var (
 	// read.
 	ErrCodecUnusable = errors.New("unusable codec")
 	// ErrCodecChanged: the stream has other codec families, which it keeps until
-	// the origin is started again, since players do not survive a change.
+	// it is ended or forgotten and the origin is started again, since players do
+	// not survive a change.
 	ErrCodecChanged = errors.New("the stream has another codec")
 	// ErrReplaced: a newer publication of the stream has begun.
 	ErrReplaced = errors.New("replaced by a newer publisher")
@@ -40,12 +41,14 @@ var (
 // stream is one configured stream with its one timeline.
 type stream struct {
 	StreamConfig
+	dir       string        // of the origin's state
 	window    time.Duration // least length of the live list
 	store     *relay.Store
 	out       *relay.Stream
 	journal   *journal
 	catalogue *catalogue
 	logger    *slog.Logger
+	news      chan struct{} // holds one: there is something for the media journal
 
 	mu       sync.Mutex
 	closed   bool        // by the end of Run
@@ -58,7 +61,6 @@ type stream struct {
 	index    []byte           // the multivariant playlist, as published
 	beside   []*sideRendition // audio renditions; none when sound is muxed
 	marks    map[string]bool  // ids of date ranges, used for good
-	loss     loss
 }
 
 // sideRendition is an audio rendition that lives as long as its stream.
@@ -80,7 +82,6 @@ type Publication struct {
 	err      error // why it has ended
 	began    time.Time
 	segments int
-	stall    *stall // nil unless it stood still, and was filled
 }
 
 // publish begins a publication; the older one is sealed and ends.
@@ -179,17 +180,10 @@ func (p *Publication) Write(u Unit) error {
 	if p.err != nil {
 		return p.err
 	}
-	if p.stream.loss.filler != nil && p.packager.isLead(u) {
-		if !p.resumes(u, time.Now()) {
-			return nil
-		}
-		p.stream.endFill()
-	}
 	if err := p.packager.write(u); err != nil {
 		p.end(err)
 		return err
 	}
-	p.stream.heard()
 	return nil
 }
 
@@ -215,8 +209,6 @@ func (p *Publication) end(reason error) {
 	}
 	p.err = reason
 	p.stream.current = nil
-	p.stream.heard()
-	p.stream.hasten()
 	close(p.done)
 	p.stream.logger.Info("publisher gone", "reason", reason, "after", time.Since(p.began).Round(time.Millisecond), "segments", p.segments)
 }
@@ -264,7 +256,6 @@ func (s *stream) end() error {
 	if s.current != nil {
 		s.current.end(ErrEnded)
 	}
-	s.endFill()
 	length := s.Constants.TargetDuration
 	for _, t := range s.timelines() {
 		if t.window.Version() == nil {
@@ -336,9 +327,5 @@ func (s *stream) close() {
 	}
 	if s.current != nil {
 		s.current.end(ErrClosed)
-	}
-	s.endFill()
-	if s.loss.timer != nil {
-		s.loss.timer.Stop()
 	}
 }

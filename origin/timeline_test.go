@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"surgecast/origin/origintest"
@@ -313,6 +314,7 @@ func TestCrash(t *testing.T) {
 		p := s.publish(source)
 		s.play(p, source, 500*time.Millisecond)
 		for range 5 {
+			synctest.Wait() // while it is being written, a copy would miss files
 			if err := os.CopyFS(filepath.Join(copied, fmt.Sprint(len(s.versions))), os.DirFS(dir)); err != nil {
 				t.Fatal(err)
 			}

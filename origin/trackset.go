@@ -2,6 +2,11 @@ package origin
 
 import "fmt"
 
+// toChange is how a stream comes to another track set. A restart alone goes on
+// with the list that players have, and so with what is in it, unless the origin
+// was away for longer than that list is.
+const toChange = `"surgecast end" the stream and restart the origin to change it`
+
 // declare holds a publication to the stream's track set: the first sets it. An
 // audio track that was not declared is dropped, one that is missing stays as it
 // was. It needs s.mu.
@@ -28,12 +33,12 @@ func (s *stream) declare(byID map[int]Track, index map[int]int) error {
 		case !ok && id != videoID && len(byID) > 0:
 			byID[id] = was
 		case !ok || family(is.Codec) != family(was.Codec):
-			return fmt.Errorf("%w: %q carries %v, the encoder sends %v; restart the origin to change it",
-				ErrCodecChanged, s.Name, families(s.declared), families(byID))
+			return fmt.Errorf("%w: %q carries %v, the encoder sends %v; %s",
+				ErrCodecChanged, s.Name, families(s.declared), families(byID), toChange)
 		}
 	}
 	if _, ok := s.declared[videoID]; !ok && byID[videoID].Codec != nil {
-		return fmt.Errorf("%w: %q carries sound only; restart the origin to change it", ErrCodecChanged, s.Name)
+		return fmt.Errorf("%w: %q carries sound only; %s", ErrCodecChanged, s.Name, toChange)
 	}
 	return nil
 }
@@ -71,7 +76,7 @@ func (s *stream) declareFirst(byID map[int]Track) {
 		sounds = 1 // sound alone is one rendition
 	}
 	if _, announced := byID[audioID+sounds]; video && announced {
-		s.logger.Warn("sound was announced and nothing comes: the stream goes on without it; connect it and restart the origin to have it", "tracks", sounds)
+		s.logger.Warn("sound was announced and nothing comes: the stream goes on without it; connect it, then "+toChange, "tracks", sounds)
 	}
 	for n := range sounds {
 		s.declared[audioID+n] = byID[audioID+n]
@@ -83,7 +88,7 @@ func (s *stream) declareFirst(byID map[int]Track) {
 			name := fmt.Sprintf("audio-%d", i)
 			renditions = append(renditions, name)
 			t := newTimeline(name, s.out.CreateWindow(name), s.journal.epoch, s.Constants, s.window, last, known)
-			t.lead = s.timeline
+			t.lead, t.news = s.timeline, s.news
 			s.beside = append(s.beside, &sideRendition{timeline: t})
 		}
 	}

@@ -60,7 +60,7 @@ func TestMediaCachingFollowsTheCatalogue(t *testing.T) {
 		changed := f.catalogue
 		changed.Serial++
 		changed.Streams[0].Window = 3 * time.Minute
-		f.take(t.Context(), changed)
+		f.take(t.Context(), changed, nil)
 		u.feed.parts(feedParts)
 		w := store.Stream("theatre").Window("main")
 		awaitText(t, w, u.feed.window.Version().Text)

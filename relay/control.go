@@ -2,10 +2,13 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -20,6 +23,29 @@ const KeepAlive = 5 * time.Second
 // keepAliveLost is when a silent control channel is given up.
 const keepAliveLost = 3 * KeepAlive
 
+// mediaHeader tells, with a request for the control channel, where the relay is
+// reached.
+const mediaHeader = "Surgecast-Media"
+
+// maxMediaBytes bounds its value.
+const maxMediaBytes = 128
+
+// ControlMedia returns where a relay that asks for the control channel says it
+// is reached, and where from outside, which may be invalid. False if it does not
+// say.
+func ControlMedia(r *http.Request) (media, public netip.AddrPort, ok bool) {
+	value := r.Header.Get(mediaHeader)
+	if len(value) > maxMediaBytes {
+		return media, public, false
+	}
+	own, outside, two := strings.Cut(value, ", ")
+	media, err := netip.ParseAddrPort(own)
+	if two && err == nil {
+		public, err = netip.ParseAddrPort(outside)
+	}
+	return media, public, err == nil
+}
+
 // control reads the upstream's control channel until it fails. Losing it loses
 // nothing: what is followed is followed on.
 func (f *Follower) control(ctx context.Context, base string) error {
@@ -31,6 +57,9 @@ func (f *Follower) control(ctx context.Context, base string) error {
 	request, err := http.NewRequestWithContext(reading, http.MethodGet, base+ControlPath, nil)
 	if err != nil {
 		return err
+	}
+	if len(f.Media) > 0 {
+		request.Header.Set(mediaHeader, strings.Join(f.Media, ", "))
 	}
 	f.Credential.Authorize(request)
 	response, err := f.Client.Do(request)
@@ -52,7 +81,7 @@ func (f *Follower) control(ctx context.Context, base string) error {
 		if err != nil {
 			return err
 		}
-		f.take(ctx, c)
+		f.take(ctx, c, bytes.Clone(lines.Bytes()))
 	}
 	if err := lines.Err(); err != nil {
 		if cause := context.Cause(reading); cause != nil {

@@ -39,7 +39,7 @@ func TestTheCatalogueSaysHowFarBack(t *testing.T) {
 			serial++
 			f.take(ctx, Catalogue{Version: 1, Serial: serial, Epoch: 10, Streams: []CatalogueStream{{
 				Name: "theatre", Renditions: []string{"main"}, Constants: DefaultConstants(), Live: true, DVR: length,
-			}}})
+			}}}, nil)
 			synctest.Wait()
 		}
 		say(time.Hour)

@@ -52,7 +52,11 @@ func (r *fetcher) run(ctx context.Context) {
 		if r.await(ctx, r.parents.order, r.ParentsChanged) != nil {
 			return
 		}
+		wake := r.awoken()
 		err := r.step(ctx)
+		if errors.Is(err, errNewEpoch) {
+			r.hurry()
+		}
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
@@ -62,7 +66,7 @@ func (r *fetcher) run(ctx context.Context) {
 			// they hold the question.
 		default:
 			r.log.Warn("following was interrupted", "err", err)
-			pause.wait(ctx)
+			pause.wait(ctx, wake)
 		}
 	}
 }

@@ -45,6 +45,11 @@ type FollowerConfig struct {
 	// Called from any goroutine, must not block. May be nil.
 	Refer func(to []string)
 
+	// Media are the host:port at which other nodes reach this one: its own and,
+	// where that is another, the public one. The origin is told with the control
+	// channel, so that one that has lost all can ask for what is held here.
+	Media []string
+
 	// DVR keeps what viewers can look back on; nil: nothing.
 	DVR *DVR
 }
@@ -56,11 +61,14 @@ type Follower struct {
 
 	mu        sync.Mutex
 	catalogue Catalogue // the newest; zero before the first
+	line      []byte    // as it came, signed
 	streams   map[string]*following
 	switches  int64             // from one parent to another
 	aims      map[string]string // ids of the nodes that are asked for the next lists, by path
 	warm      bool              // as last announced
 	changed   chan struct{}     // closed when warm changes
+	awake     chan struct{}     // closed when the epoch changes
+	haste     chan struct{}     // holds one: the control channel is to be tried at once
 	wait      sync.WaitGroup
 }
 
@@ -69,6 +77,7 @@ type following struct {
 	cancel     context.CancelFunc
 	stream     *Stream
 	renditions []string
+	epoch      Epoch         // of the catalogue that had the revision
 	revision   uint64        // of the multivariant playlist, as the catalogue has it
 	revised    chan struct{} // buffered: the catalogue has a new revision
 	parents    *parents      // to ask for that playlist
@@ -80,7 +89,7 @@ func NewFollower(c FollowerConfig) *Follower {
 	if c.Parents == nil {
 		c.Parents, c.ParentsChanged = c.Origins, c.OriginsChanged
 	}
-	return &Follower{FollowerConfig: c, streams: map[string]*following{}, aims: map[string]string{}, changed: make(chan struct{})}
+	return &Follower{FollowerConfig: c, streams: map[string]*following{}, aims: map[string]string{}, changed: make(chan struct{}), awake: make(chan struct{}), haste: make(chan struct{}, 1)}
 }
 
 // Run follows until ctx ends, and returns when all that it started has ended.
@@ -88,7 +97,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer f.wait.Wait()
 	defer cancel()
-	pause := backoff{}
+	pause := backoff{most: controlPause}
 	origins := newParents(f.Origins)
 	for try := 0; ctx.Err() == nil; try++ {
 		if f.await(ctx, origins.order, f.OriginsChanged) != nil {
@@ -101,12 +110,34 @@ func (f *Follower) Run(ctx context.Context) error {
 			break
 		}
 		if time.Since(began) > keepAliveLost {
-			pause, try = backoff{}, -1 // it did work for a while
+			pause, try = backoff{most: controlPause}, -1 // it did work for a while
 		}
 		f.Logger.Warn("control channel lost", "origin", base, "err", err)
-		pause.wait(ctx)
+		pause.wait(ctx, f.haste)
 	}
 	return context.Cause(ctx)
+}
+
+// controlPause bounds the pause between two tries of the control channel: an
+// origin that starts again learns by it which relays hold its past, and waits
+// little longer.
+const controlPause = time.Second
+
+// hurry ends the pause of the control channel: what came in tells that the
+// origin is there, and of another epoch.
+func (f *Follower) hurry() {
+	select {
+	case f.haste <- struct{}{}:
+	default: // it is being hurried
+	}
+}
+
+// awoken returns a channel that is closed when the authority says that it lives
+// under another epoch: who waits for it to come back need not wait longer.
+func (f *Follower) awoken() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.awake
 }
 
 // await waits until some upstream is known.
@@ -186,13 +217,17 @@ func (f *Follower) epoch() Epoch {
 func (f *Follower) Lag() (time.Duration, bool) { return f.Store.Lag() }
 
 // take follows what a catalogue newer than the last one says.
-func (f *Follower) take(ctx context.Context, c Catalogue) {
+func (f *Follower) take(ctx context.Context, c Catalogue, line []byte) {
 	f.mu.Lock()
 	if f.catalogue.Version != 0 && !c.newer(f.catalogue) {
 		f.mu.Unlock()
 		return
 	}
-	f.catalogue = c
+	if c.Epoch != f.catalogue.Epoch {
+		close(f.awake)
+		f.awake = make(chan struct{})
+	}
+	f.catalogue, f.line = c, line
 	for name := range f.streams {
 		if !slices.ContainsFunc(c.Streams, func(s CatalogueStream) bool { return s.Name == name }) {
 			f.drop(name)
@@ -242,8 +277,8 @@ func (f *Follower) follow(ctx context.Context, s CatalogueStream) {
 	}
 	one.stream.SetLength(cmp.Or(s.Window, DefaultWindow))
 	f.record(ctx, one, s.DVR)
-	if one.revision != s.Revision {
-		one.revision = s.Revision
+	if one.revision != s.Revision || one.epoch != f.catalogue.Epoch {
+		one.revision, one.epoch = s.Revision, f.catalogue.Epoch
 		select {
 		case one.revised <- struct{}{}:
 		default: // one is waiting already
@@ -300,6 +335,6 @@ func (f *Follower) fetchIndex(ctx context.Context, one *following) {
 		if ctx.Err() == nil {
 			f.Logger.Warn("fetch the multivariant playlist", "stream", one.stream.Name, "err", err)
 		}
-		pause.wait(ctx)
+		pause.wait(ctx, nil)
 	}
 }

@@ -91,7 +91,7 @@ func (p *passage) carry(ctx context.Context, in *incoming) (err error) {
 				return err
 			}
 			tried, nowhere = nil, true
-			pause.wait(ctx)
+			pause.wait(ctx, nil)
 			continue
 		}
 		err = p.transfer(ctx, base, c)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,16 +106,18 @@ func (f *Follower) get(ctx context.Context, url string, limit int64, patience ti
 	return body, response.Header, nil
 }
 
-// backoff is a pause that doubles from 100 ms to 2 s, with jitter, so that the
-// relays of a pool do not come back in step.
-type backoff struct{ next time.Duration }
+// backoff is a pause that doubles from 100 ms to 2 s, or to most where that is
+// set, with jitter, so that the relays of a pool do not come back in step.
+type backoff struct{ next, most time.Duration }
 
-func (b *backoff) wait(ctx context.Context) {
-	b.next = min(max(2*b.next, 100*time.Millisecond), 2*time.Second)
+// wait pauses, and no longer than until wake; nil: nothing wakes it.
+func (b *backoff) wait(ctx context.Context, wake <-chan struct{}) {
+	b.next = min(max(2*b.next, 100*time.Millisecond), cmp.Or(b.most, 2*time.Second))
 	t := time.NewTimer(b.next/2 + rand.N(b.next/2))
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-wake:
 	case <-ctx.Done():
 	}
 }

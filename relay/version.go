@@ -27,6 +27,10 @@ type Version struct {
 	delta  func() *rendering // the full one where there is nothing to skip
 }
 
+// ClosedLength returns how much of Text says what no longer changes but at its
+// front: all up to the open segment.
+func (v *Version) ClosedLength() int { return v.layout.segments[len(v.layout.segments)-1] }
+
 // rendering is one way in which a version goes out.
 type rendering struct {
 	text []byte

@@ -59,6 +59,8 @@ type Window struct {
 	lookBack time.Duration           // for how long segments can be had when they have left
 	kept     []string                // Cache-Control of segments, by these two
 	trusted  time.Time               // how long the list may be given as the newest; zero: it is the truth
+
+	published time.Time // when version became the newest
 }
 
 // awaiting is a wait for one object that all who ask for it share.
@@ -165,7 +167,7 @@ func (w *Window) publish(v *Version) error {
 		return err
 	}
 	before := w.version
-	w.version = v
+	w.version, w.published = v, time.Now()
 	w.retire(before)
 	w.shed()
 	w.settle()

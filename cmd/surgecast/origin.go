@@ -55,6 +55,7 @@ type originNode struct {
 	*node
 	config *OriginConfig
 	origin *origin.Origin
+	witnesses
 	originIngest
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
@@ -88,6 +89,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 		return fmt.Errorf("open origin: %w", err)
 	}
 	o.node.streams = o.origin
+	o.witnesses = newWitnesses()
 	if o.dvr, err = relay.OpenDVR(o.dvrConfig()); err != nil {
 		return err
 	}
@@ -113,7 +115,7 @@ func (o *originNode) streams() []origin.StreamConfig {
 		streams = append(streams, origin.StreamConfig{
 			Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants(), DVR: time.Duration(s.DVR),
 			Audio: origin.AudioMode(s.Audio), Languages: s.Languages,
-			Broadcasters: s.broadcasterKeys(), SameKey: origin.SameKey(s.SameKey), OnLoss: origin.OnLoss(s.OnLoss),
+			Broadcasters: s.broadcasterKeys(), SameKey: origin.SameKey(s.SameKey),
 		})
 	}
 	return streams
@@ -123,7 +125,7 @@ func (o *originNode) streams() []origin.StreamConfig {
 // where it sends new sessions.
 func (o *originNode) newPublic(redirect func() string, steering *relay.Steering) http.Handler {
 	pool := http.NewServeMux()
-	pool.Handle("GET "+relay.ControlPath, o.origin.Control())
+	pool.Handle("GET "+relay.ControlPath, o.heard(o.origin.Control()))
 	pool.HandleFunc("GET "+ownStatusPath, o.serveOwnStatus)
 
 	config := relay.ServerConfig{
@@ -158,10 +160,13 @@ func (o *originNode) ready() error {
 // Run runs the origin until ctx ends and it has drained.
 func (o *originNode) Run(ctx context.Context) error {
 	return o.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		group.Go(func() error { return o.runRecorded(ctx) })
 		if err := o.run(ctx, group, o.public, o.byTLS); err != nil {
 			return err
 		}
+		if err := o.restore(ctx); err != nil {
+			return err
+		}
+		group.Go(func() error { return o.runRecorded(ctx) })
 		if o.dns != nil {
 			group.Go(func() error { return o.dns.Run(ctx) })
 		}

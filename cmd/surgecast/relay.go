@@ -33,6 +33,15 @@ takes its share of the viewers. Clone the machine to have another one.
 	surgecast relay --config relay.yaml --address 127.0.0.9   (one more on this machine)`
 }
 
+// mediaTold is where other nodes reach this one.
+func (r *relayNode) mediaTold() []string {
+	told := []string{r.viewers.Addr().String()}
+	if public := r.publicMedia(); public != "" {
+		told = append(told, public)
+	}
+	return told
+}
+
 // Run runs the relay until ctx ends.
 func (c *relayCmd) Run(ctx context.Context) error {
 	config, err := loadRelayConfig(c.Config)
@@ -84,12 +93,15 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Self:           n.cluster.Name,
 		Refer:          tree.Refer,
 		Precedence:     live,
+		Media:          r.mediaTold(),
 		DVR:            r.dvr,
 	})
 	r.warm = func(ctx context.Context) error { return r.until(ctx, r.follower.Changed, r.follower.Warm) }
 	pool := http.NewServeMux()
 	pool.HandleFunc("GET "+ownStatusPath, n.serveOwnStatus)
 	pool.HandleFunc("GET "+probePath, n.serveProbe)
+	pool.HandleFunc("GET "+relay.HeldPath, r.follower.ServeHeld)
+	pool.HandleFunc("GET "+relay.HeldPath+"/{stream}/{rendition}", r.follower.ServeHeld)
 	n.routeDrain(pool)
 	server := relay.ServerConfig{
 		Departure:  n.departure,

@@ -71,6 +71,8 @@ type stayer struct {
 	latest   time.Duration // the most between a part's end and having it
 	behind   time.Duration // how far it plays behind the source
 	stalls   int
+	last     uint64 // open segment of the newest list
+	backs    int    // lists that ended before an older one
 	failed   []string
 }
 
@@ -295,8 +297,14 @@ func (v *stayer) list(ctx context.Context, query string) *relay.Playlist {
 		}
 	}
 	p, err := relay.ParsePlaylist(body)
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
 		v.fail("%s: the list of another: %v", v.relay, err)
+	case p.OpenSequence() < v.last:
+		v.backs++
+	default:
+		v.last = p.OpenSequence()
 	}
 	return p
 }
@@ -338,6 +346,10 @@ func (v *stayer) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		next := v.list(ctx, fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d", msn, part))
 		for next != nil && ctx.Err() == nil {
+			if msn < next.OpenSequence() && part >= len(next.Segments[msn-next.MediaSequence].Parts) {
+				msn, part = msn+1, 0 // it was closed without the part: its origin died
+				continue
+			}
 			one, ended, ok := partOf(next, msn, part)
 			if !ok {
 				break
@@ -406,6 +418,7 @@ func checkStayers(t *testing.T, all []*stayer, ended time.Time) (sum stayer) {
 		sum.reopened += v.reopened
 		sum.parts += v.parts
 		sum.stalls += v.stalls
+		sum.backs += v.backs
 		sum.failed = append(sum.failed, v.failed...)
 		sum.gap, sum.latest = max(sum.gap, v.gap), max(sum.latest, v.latest)
 	}

@@ -45,6 +45,7 @@ type story struct {
 	bare              bool                            // the origin's requests are not counted: its own delivery is under test
 	front             func(http.Handler) http.Handler // what the origin is asked goes through it; may be nil
 	noDNS             atomic.Bool                     // no name server answers viewers
+	originKilled      atomic.Bool                     // the first one then ends with an error
 }
 
 // Where the nodes of a story are: the origin at .1, relays from .11, viewers
@@ -109,7 +110,6 @@ func (s *story) startOrigin(ctx context.Context) {
 	config.Streams = []StreamConfig{{
 		Name: "theatre", PublishKey: "key",
 		TargetDuration: Duration(2 * time.Second), Part: Duration(225 * time.Millisecond),
-		OnLoss: "stand", // what comes and what does not is the story's
 	}}
 	if s.tune != nil {
 		s.tune(&config)
@@ -126,7 +126,12 @@ func (s *story) startOrigin(ctx context.Context) {
 		s.asked = &askCounter{next: o.public, counts: map[string]int{}}
 		o.public = s.asked
 	}
-	s.run(ctx, o.Run)
+	s.run(ctx, func(ctx context.Context) error {
+		if err := o.Run(ctx); !s.originKilled.Load() {
+			return err
+		}
+		return nil
+	})
 }
 
 func (s *story) startRelay(ctx context.Context, i int) *storyRelayNode {

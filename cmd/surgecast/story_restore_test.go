@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"surgecast/origin/origintest"
+	"surgecast/relay/hlscheck"
+)
+
+// The origin is killed under viewers, and is back half a second later: with its
+// disk, with an empty one, and with one that has the journal and no media. The
+// list goes on as the relays have it, and so do the viewers.
+func TestStoryOfAKilledOrigin(t *testing.T) {
+	for name, keep := range map[string]func(dir string) error{
+		"at once":    func(string) error { return nil },
+		"empty disk": os.RemoveAll,
+		"no media":   func(dir string) error { return os.RemoveAll(filepath.Join(dir, "live")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "no media" && !proving() {
+				t.Skip("between the other two: make prove runs it")
+			}
+			synctest.Test(t, func(t *testing.T) { killedOrigin(t, keep) })
+		})
+	}
+}
+
+func killedOrigin(t *testing.T, keep func(dir string) error) {
+	s := newStory(t)
+	nodes, stopNodes := context.WithCancel(t.Context())
+	first, stopFirst := context.WithCancel(nodes)
+	feed, stopFeed := context.WithCancel(t.Context())
+	s.startOrigin(first)
+	for i := range 3 {
+		s.startRelay(nodes, i)
+	}
+	<-s.origin.restored
+	s.publish(feed, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
+	time.Sleep(15 * time.Second)
+	crowd := s.startCrowd(6)
+	time.Sleep(10300 * time.Millisecond)
+
+	before := s.origin.store.Stream("theatre").Window("main").Version()
+	epoch := s.origin.origin.Epoch()
+	s.noDNS.Store(true) // the name server dies too
+	dir := s.killOrigin(stopFirst, stopFeed)
+	if err := keep(filepath.Join(dir, storyOrigin())); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	time.Sleep(500 * time.Millisecond)
+
+	back := time.Now()
+	s.tune = func(c *OriginConfig) { c.Dir = dir }
+	s.startOrigin(nodes)
+	<-s.origin.restored
+	restored := time.Since(back)
+	again, stopAgain := context.WithCancel(t.Context())
+	s.publish(again, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
+	time.Sleep(10 * time.Second)
+	t.Logf("restored %v after the start, %v after the kill; epoch %v after %v", restored, back.Add(restored).Sub(killed), s.origin.origin.Epoch(), epoch)
+
+	now := s.origin.store.Stream("theatre").Window("main").Version()
+	if p, q := before.Playlist, now.Playlist; q.MediaSequence > p.OpenSequence() || q.Epoch() <= epoch {
+		t.Errorf("the list begins with segment %d of epoch %v, after %d of %v", q.MediaSequence, q.Epoch(), p.OpenSequence(), epoch)
+	}
+	for _, problem := range hlscheck.Check("", string(now.Text)) {
+		t.Error(problem)
+	}
+	s.checkEqual()
+	ended := time.Now()
+	crowd.stop()
+	crowd.wait.Wait()
+	// What the encoder did not send while nobody was there is missing; as much
+	// time as that, and no more.
+	sum := checkStayers(t, crowd.all, ended.Add(-500*time.Millisecond-restored-time.Second))
+	if sum.backs > 0 || sum.reopened > 0 || sum.gap > 500*time.Millisecond+restored+2*time.Second {
+		t.Errorf("%d steps back, %d began anew, %v between two parts", sum.backs, sum.reopened, sum.gap)
+	}
+	stopAgain()
+	stopNodes()
+	s.end()
+}
+
+// killOrigin ends the origin and its encoder as kill -9 does, and returns a
+// folder with the state of that moment.
+func (s *story) killOrigin(stop ...context.CancelFunc) string {
+	dir := s.t.TempDir()
+	synctest.Wait() // for the journals, which are written behind the media path
+	if err := os.CopyFS(filepath.Join(dir, storyOrigin()), os.DirFS(filepath.Join(s.dir, storyOrigin()))); err != nil {
+		s.t.Fatal(err)
+	}
+	s.originKilled.Store(true)
+	s.net.Host(storyOrigin()).Kill()
+	for _, end := range stop {
+		end()
+	}
+	return dir
+}
