@@ -202,14 +202,19 @@ func (g *Gate) admit(ctx context.Context, a attempt) (*admission, error) {
 	return admitted, nil
 }
 
-// invite admits a source that the configuration names for a stream, which
-// needs no key. It throws nobody out: who pushes comes before who is asked.
+// invite admits a source that the configuration names for a stream
+// or a branch of one, and needs no key. It throws nobody out: who pushes there
+// comes before who is asked.
 //
 // Errors: ErrTaken.
-func (g *Gate) invite(protocol, stream string, remote net.Addr) (*admission, error) {
+func (g *Gate) invite(protocol, stream, branch string, remote net.Addr) (*admission, error) {
 	e, _ := g.publishers.entry(stream)
-	a := attempt{protocol: protocol, stream: stream, remote: remote, yields: true}
-	invited := &admission{attempt: a, sameKey: e.sameKey, gate: g, logger: g.logger.With("stream", stream, "protocol", protocol, "remote", remote.String())}
+	a := attempt{protocol: protocol, stream: stream, branch: branch, remote: remote, yields: true}
+	logger := g.logger.With("stream", stream, "protocol", protocol, "remote", remote.String())
+	if branch != "" {
+		logger = logger.With("branch", branch)
+	}
+	invited := &admission{attempt: a, sameKey: e.sameKey, gate: g, logger: logger}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.taken(invited) {

@@ -45,6 +45,9 @@ type PullConfig struct {
 	// Stream is the one to publish. Required.
 	Stream string
 
+	// Backup makes it the stream's backup input instead of its primary.
+	Backup bool
+
 	// URL is rtsp:// or rtsps://, without user and password, which would get into
 	// logs. Required.
 	URL string
@@ -133,7 +136,11 @@ func (p *Pull) Run(ctx context.Context) error {
 // fetch publishes what the camera sends until it or the publication ends, and
 // returns why.
 func (p *Pull) fetch(ctx context.Context) error {
-	admitted, err := p.config.Gate.invite("RTSP pull", p.config.Stream, hostAddr(p.url.Host))
+	branch := ""
+	if p.config.Backup {
+		branch = backupBranch
+	}
+	admitted, err := p.config.Gate.invite("RTSP pull", p.config.Stream, branch, hostAddr(p.url.Host))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 type Standing struct {
 	Input Input `json:"input,omitempty"`
 	OnAir bool  `json:"on_air"`
+	Gone  bool  `json:"-"` // replaced, and about to be disconnected
 
 	// Bytes tells whether a standby sends what is on air.
 	Bytes SameBytes `json:"bytes,omitempty"`
@@ -22,7 +23,7 @@ type Standing struct {
 func (in *switchInput) standing() Standing {
 	in.owner.mu.Lock()
 	defer in.owner.mu.Unlock()
-	s := Standing{Input: in.name, OnAir: in == in.owner.onAir}
+	s := Standing{Input: in.name, OnAir: in == in.owner.onAir, Gone: in.err != nil}
 	if !s.OnAir {
 		s.Bytes, s.BehindSeconds = in.match.verdict, in.behind().Seconds()
 	}

@@ -36,6 +36,7 @@ func newAPI(c apiConfig) http.Handler {
 	if c.Streams != nil {
 		routes.HandleFunc("POST /streams/{stream}/end", c.endStream)
 		routes.HandleFunc("POST /streams/{stream}/marks", c.markStream)
+		routes.HandleFunc("POST /streams/{stream}/input", c.switchStream)
 	} else {
 		routes.HandleFunc("POST /streams/", elsewhere)
 	}

@@ -69,6 +69,10 @@ type StreamConfig struct {
 	// Pull is a camera or recorder that the stream is fetched from. Default none.
 	Pull PullConfig `yaml:"pull"`
 
+	// Backup is a camera or recorder that the stream's backup input is fetched
+	// from. Default none: it is pushed to NAME/backup, or there is none.
+	Backup PullConfig `yaml:"backup"`
+
 	// SameKey says which of two encoders publishes that come to the stream with
 	// its key, or with those of two broadcasters: newest_wins, or refuse, which
 	// refuses the newer one while the older one sends. Default newest_wins.
@@ -211,7 +215,10 @@ func (c *OriginConfig) completeStreams(d *document) error {
 		if err := s.UDP.complete(d, i); err != nil {
 			return err
 		}
-		if err := s.Pull.complete(d, i); err != nil {
+		if err := s.Pull.complete(d, i, "pull"); err != nil {
+			return err
+		}
+		if err := s.Backup.complete(d, i, "backup"); err != nil {
 			return err
 		}
 	}

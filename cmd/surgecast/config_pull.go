@@ -32,16 +32,16 @@ func (c PullConfig) origin(stream string) origin.PullConfig {
 	}
 }
 
-// complete reads the password for the stream number i.
-func (c *PullConfig) complete(d *document, i int) error {
-	at := func(key string) []any { return place("streams", i, "pull", key) }
+// complete reads the password for the stream number i; name is that of the key.
+func (c *PullConfig) complete(d *document, i int, name string) error {
+	at := func(key string) []any { return place("streams", i, name, key) }
 	switch {
 	case !c.On() && (c.User != "" || c.PasswordFile != ""):
-		return d.at(at("url"), "streams[%d].pull.url is missing: it names the camera, such as rtsp://192.0.2.30/stream1", i)
+		return d.at(at("url"), "streams[%d].%s.url is missing: it names the camera, such as rtsp://192.0.2.30/stream1", i, name)
 	case !c.On():
 		return nil
 	case c.User == "" && c.PasswordFile != "":
-		return d.at(at("password_file"), "streams[%d].pull.user is missing beside pull.password_file", i)
+		return d.at(at("password_file"), "streams[%d].%s.user is missing beside %[2]s.password_file", i, name)
 	}
 	if c.User != "" {
 		password, err := d.password(at("password_file"), c.PasswordFile, "the camera's password")
@@ -51,7 +51,7 @@ func (c *PullConfig) complete(d *document, i int) error {
 		c.Password = string(password)
 	}
 	if err := c.origin("").Check(); err != nil {
-		return d.at(at("url"), "streams[%d].pull: %v", i, err)
+		return d.at(at("url"), "streams[%d].%s: %v", i, name, err)
 	}
 	return nil
 }

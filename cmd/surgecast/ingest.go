@@ -38,6 +38,7 @@ type ingestListener interface {
 func (o *originNode) openIngest() error {
 	o.encoders = origin.NewGate(origin.GateConfig{Origin: o.origin, Logger: o.log})
 	o.node.feeds = o.encoders.Feeds
+	o.node.inputs = &inputMetrics{o.encoders.Feeds, o.origin.Switches}
 	if err := o.openEncoderTLS(); err != nil {
 		return err
 	}
@@ -45,16 +46,19 @@ func (o *originNode) openIngest() error {
 		return err
 	}
 	for _, s := range o.config.Streams {
-		if !s.Pull.On() {
-			continue
+		for i, source := range []PullConfig{s.Pull, s.Backup} {
+			if !source.On() {
+				continue
+			}
+			config := source.origin(s.Name)
+			config.Backup = i == 1
+			config.Gate, config.Logger = o.encoders, o.log
+			pull, err := origin.NewPull(config)
+			if err != nil {
+				return fmt.Errorf("pull %s: %w", s.Name, err)
+			}
+			o.pulls = append(o.pulls, pull)
 		}
-		config := s.Pull.origin(s.Name)
-		config.Gate, config.Logger = o.encoders, o.log
-		pull, err := origin.NewPull(config)
-		if err != nil {
-			return fmt.Errorf("pull %s: %w", s.Name, err)
-		}
-		o.pulls = append(o.pulls, pull)
 	}
 	return nil
 }

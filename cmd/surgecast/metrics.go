@@ -63,6 +63,9 @@ func (n *node) metrics() http.Handler {
 	if n.dns != nil {
 		registry.MustRegister(dnsMetrics(n.dns)...)
 	}
+	if n.inputs != nil {
+		registry.MustRegister(n.inputs)
+	}
 	registry.MustRegister(n.headroomMetrics()...)
 	if n.follower != nil {
 		registry.MustRegister(counter("surgecast_parent_switches_total", "How often did it change the node that feeds it?",

@@ -59,6 +59,7 @@ type node struct {
 
 	streams  streamControl        // nil on a relay
 	feeds    func() []origin.Feed // nil on a relay
+	inputs   *inputMetrics        // nil on a relay
 	follower *relay.Follower      // nil on an origin
 
 	orders    *drainOrders                    // what operators said

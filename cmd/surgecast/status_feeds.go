@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ func feedText(f origin.Feed) string {
 	}
 	text := fmt.Sprintf("%s  %s %s from %s, %s, for %v", name, f.Protocol, f.Transport, f.Remote,
 		strings.Join(f.Codecs, " and "), time.Since(f.Since).Round(time.Second))
+	if f.Standing != nil {
+		text += standingText(*f.Standing)
+	}
 	if f.Broadcaster != "" {
 		text += ", by " + f.Broadcaster
 	}
@@ -42,4 +46,19 @@ func feedText(f origin.Feed) string {
 			count(int(f.LostPackets), "packet"), count(int(f.DamagedUnits), "unit"), count(int(f.InvalidPackets), "packet"))
 	}
 	return text
+}
+
+// standingText says whether an input is on air or stands by, and how.
+func standingText(s origin.Standing) string {
+	switch {
+	case s.Gone:
+		return ""
+	case s.OnAir:
+		return ", on air"
+	case s.Bytes == origin.SameYes:
+		return fmt.Sprintf(", stands by with the same bytes, %+d ms", int(math.Round(s.BehindSeconds*1000)))
+	case s.Bytes == origin.SameNotKnown:
+		return ", stands by"
+	}
+	return fmt.Sprintf(", stands by with %s bytes", s.Bytes)
 }

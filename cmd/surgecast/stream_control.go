@@ -22,9 +22,11 @@ import (
 //
 //	POST /streams/{stream}/end     ends it for good
 //	POST /streams/{stream}/marks   adds a date range, see markRequest
+//	POST /streams/{stream}/input   puts an input on air, see inputRequest
 type streamControl interface {
 	End(stream string) error
 	Mark(stream string, d relay.DateRange) error
+	Switch(stream string, input origin.Input) error
 }
 
 var _ streamControl = (*origin.Origin)(nil)
@@ -99,7 +101,7 @@ func (c apiConfig) answer(w http.ResponseWriter, r *http.Request, value any, err
 
 // elsewhere answers on a relay.
 func elsewhere(w http.ResponseWriter, _ *http.Request) {
-	refuse(w, http.StatusMisdirectedRequest, "this node is a relay: streams are ended and marked at their origin, whose folder --dir names, or whose address --node")
+	refuse(w, http.StatusMisdirectedRequest, "this node is a relay: streams are ended, marked and switched at their origin, whose folder --dir names, or whose address --node")
 }
 
 // attributeName is that of client-defined attributes: RFC 8216bis 4.4.5.1.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"surgecast/origin"
 	"surgecast/relay"
 )
 
@@ -75,6 +76,9 @@ func TestMarkAndEnd(t *testing.T) {
 		`mark theatre --class c --with X-A=a"b`:               `"a\"b" can't stand in a list: leave out quotes and control characters`,
 		"mark theatre --class c --with name=b":                `attribute "name": write a name such as X-ORG-EXAMPLE-STEP, in capitals`,
 		"mark cinema --class c":                               `this origin has no stream "cinema": its configuration names those that it has`,
+		"switch theatre backup":                               "no encoder is connected to the input backup",
+		"switch theatre auto":                                 `must be one of "primary","backup" but got "auto"`,
+		"switch cinema backup":                                `this origin has no stream "cinema": its configuration names those that it has`,
 		"end cinema --yes":                                    `this origin has no stream "cinema": its configuration names those that it has`,
 		"end theatre":                                         "an end is final: theatre can be begun anew only by starting the origin again; say --yes to end it",
 	} {
@@ -106,7 +110,7 @@ func TestOnlyRelaysToAsk(t *testing.T) {
 	startAPI(t, filepath.Join(dir, "b"))
 	end := endCmd{Stream: "theatre", Yes: true, apiFlags: apiFlags{Dir: dir}}
 	err := end.Run(t.Context(), &bytes.Buffer{})
-	if want := "this node is a relay: streams are ended and marked at their origin, whose folder --dir names, or whose address --node"; err == nil || err.Error() != want {
+	if want := "this node is a relay: streams are ended, marked and switched at their origin, whose folder --dir names, or whose address --node"; err == nil || err.Error() != want {
 		t.Errorf("\n got %v\nwant %s", err, want)
 	}
 	writeAPIFile(t, filepath.Join(dir, "a"), apiFile{URL: "http://127.0.0.1:1", Token: "x"})
@@ -131,6 +135,10 @@ func TestChangesWantTheToken(t *testing.T) {
 		{"POST", "/streams/theatre/marks", "secret-token", `{"class":"` + strings.Repeat("a", 5000) + `"}`, 400},
 		{"POST", "/streams/theatre/marks", "secret-token", `{"class":"` + strings.Repeat("a", 2000) + `"}`, 400},
 		{"POST", "/streams/theatre/marks", "secret-token", `{"class":"a"}`, 200},
+		{"POST", "/streams/theatre/input", "secret", `{"input":"backup"}`, 401},
+		{"POST", "/streams/theatre/input", "secret-token", "", 400},
+		{"POST", "/streams/theatre/input", "secret-token", `{"input":"auto"}`, 400},
+		{"POST", "/streams/theatre/input", "secret-token", `{"input":"backup"}`, 200},
 		{"POST", "/streams/theatre/end", "secret-token", "", 200},
 	} {
 		request := httptest.NewRequest(test.method, test.path, strings.NewReader(test.body))
@@ -145,10 +153,11 @@ func TestChangesWantTheToken(t *testing.T) {
 	}
 }
 
-type fakeStreams struct{ ends, marks int }
+type fakeStreams struct{ ends, marks, switches int }
 
 func (f *fakeStreams) End(string) error                   { f.ends++; return nil }
 func (f *fakeStreams) Mark(string, relay.DateRange) error { f.marks++; return nil }
+func (f *fakeStreams) Switch(string, origin.Input) error  { f.switches++; return nil }
 
 // FuzzMark holds that whatever is marked, the list stays one, and says that.
 func FuzzMark(f *testing.F) {
