@@ -168,6 +168,9 @@ type shaped struct {
 	payload [][]byte
 	random  bool // decoding can start here
 	changed bool // the track's parameter sets are other ones than before
+
+	sliceBytes int      // of a picture, without all that stands around it
+	open       openSign // what the picture says of its GOP
 }
 
 // unitTimes are in ticks of the track.

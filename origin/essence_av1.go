@@ -52,6 +52,8 @@ func keyFrame(obu []byte) bool {
 	return len(body) > 0 && body[0]&0b1110_0000 == 0
 }
 
+func (av1Codec) open([]byte) openSign { return openNo }
+
 func (av1Codec) codec(sets parameterSets) codecs.Codec {
 	if len(sets[naluSPS]) == 0 {
 		return nil

@@ -29,6 +29,57 @@ func (h264Codec) kind(nalu []byte) naluKind {
 	return naluUnwanted
 }
 
+func (h264Codec) open(nalu []byte) openSign {
+	if h264.NALUType(nalu[0]&0x1f) == h264.NALUTypeSEI && hasRecoveryPoint(nalu[1:]) {
+		return openPerhaps
+	}
+	return openNo
+}
+
+// hasRecoveryPoint looks through the messages of an SEI: type and size, each in
+// as many bytes of 255 as it takes and one more. Bytes against start codes are
+// skipped.
+func hasRecoveryPoint(sei []byte) bool {
+	const recoveryPoint = 6
+	zeros := 0
+	next := func() (b byte, ok bool) {
+		if zeros >= 2 && len(sei) > 0 && sei[0] == 3 {
+			sei, zeros = sei[1:], 0
+		}
+		if len(sei) == 0 {
+			return 0, false
+		}
+		b, sei = sei[0], sei[1:]
+		if zeros++; b != 0 {
+			zeros = 0
+		}
+		return b, true
+	}
+	number := func() (n int, ok bool) {
+		for {
+			b, ok := next()
+			if n += int(b); !ok || b != 255 {
+				return n, ok
+			}
+		}
+	}
+	for {
+		kind, ok := number()
+		size, sized := number()
+		if !ok || !sized {
+			return false
+		}
+		if kind == recoveryPoint && size > 0 {
+			return true
+		}
+		for range size {
+			if _, ok := next(); !ok {
+				return false
+			}
+		}
+	}
+}
+
 func (h264Codec) codec(sets parameterSets) codecs.Codec {
 	if len(sets[naluSPS]) == 0 || len(sets[naluPPS]) == 0 {
 		return nil

@@ -31,6 +31,14 @@ func (h265Codec) kind(nalu []byte) naluKind {
 	return naluUnwanted
 }
 
+func (h265Codec) open(nalu []byte) openSign {
+	switch h265.NALUType(nalu[0] >> 1 & 0x3f) {
+	case h265.NALUType_RASL_N, h265.NALUType_RASL_R:
+		return openSurely
+	}
+	return openNo
+}
+
 func (h265Codec) codec(sets parameterSets) codecs.Codec {
 	if len(sets[naluVPS]) == 0 || len(sets[naluSPS]) == 0 || len(sets[naluPPS]) == 0 {
 		return nil

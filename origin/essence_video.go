@@ -42,6 +42,8 @@ type parameterSets [3][][]byte
 // videoCodec is what differs between H.264, H.265 and AV1.
 type videoCodec interface {
 	kind(nalu []byte) naluKind
+	// open tells whether a NAL unit is a sign of an open GOP.
+	open(nalu []byte) openSign
 	// codec returns nil while a parameter set is missing.
 	codec(sets parameterSets) codecs.Codec
 	newDTSExtractor() dtsExtractor
@@ -85,6 +87,8 @@ func (v *videoForm) shape(u *timedUnit) (shaped, error) {
 	var own parameterSets
 	var slices [][]byte
 	var picture, random bool
+	var sliceBytes int
+	var open openSign
 	for _, nalu := range u.payload {
 		switch kind := v.video.kind(nalu); kind {
 		case naluVPS, naluSPS, naluPPS:
@@ -93,6 +97,10 @@ func (v *videoForm) shape(u *timedUnit) (shaped, error) {
 		default:
 			picture = picture || kind == naluPicture || kind == naluRandom
 			random = random || kind == naluRandom
+			open = max(open, v.video.open(nalu))
+			if kind != naluOther {
+				sliceBytes += len(nalu)
+			}
 			slices = append(slices, nalu)
 		}
 	}
@@ -104,7 +112,7 @@ func (v *videoForm) shape(u *timedUnit) (shaped, error) {
 	if random {
 		sets = v.sets
 	}
-	return shaped{payload: sets.before(slices), random: random, changed: changed}, nil
+	return shaped{payload: sets.before(slices), random: random, changed: changed, sliceBytes: sliceBytes, open: open}, nil
 }
 
 // remember keeps the parameter sets for later pictures, in memory of their

@@ -27,6 +27,11 @@ type Feed struct {
 	// Units are the access units that were published.
 	Units int64 `json:"units"`
 
+	// Health is as of the last whole second, and Alarms what a person should
+	// look at.
+	Health Health  `json:"health"`
+	Alarms []Alarm `json:"alarms,omitempty"`
+
 	LostPackets    int64 `json:"lost_packets"`
 	DamagedUnits   int64 `json:"damaged_units"`
 	InvalidPackets int64 `json:"invalid_packets"`
@@ -44,6 +49,7 @@ func (g *Gate) Feeds() []Feed {
 			f.Standing = &standing
 		}
 		f.Units = in.units.Load()
+		f.Health, f.Alarms = in.health.snapshot()
 		f.LostPackets, f.DamagedUnits, f.InvalidPackets = in.reception.counts()
 		feeds = append(feeds, f)
 	}

@@ -300,6 +300,9 @@ type announcement struct {
 	tracks    []essence // all of them, in the client's order
 	tie       clockTie  // nil where all tracks count on one clock
 
+	// line is asked once a second while the feed runs; nil: nothing is known.
+	line func() lineHealth
+
 	// lenient leaves out sound that can't be published, where nobody can be
 	// told to send another.
 	lenient bool

@@ -68,6 +68,7 @@ type ingest struct {
 	publish func([]Track) (publication, error) // opens the publication
 
 	reception reception
+	health    *health
 	queue     *unitQueue
 	latest    atomic.Int64  // when the latest unit came, in Unix nanoseconds
 	tied      chan struct{} // holds one when the tie has learned something
@@ -138,6 +139,7 @@ func newIngest(n announcement, chosen chosenEssences, publish func([]Track) (pub
 		in.tracks = append(in.tracks, track)
 		in.of[announced] = track
 	}
+	in.health = newHealth(in.tracks, n.line, in.queue, &in.reception, logger)
 	in.dropped, in.dropCause = context.WithCancelCause(context.Background())
 	in.latest.Store(time.Now().UnixNano())
 	return in
@@ -210,6 +212,8 @@ func (in *ingest) work() (err error) {
 	}()
 	silence := time.NewTimer(mediaTimeout)
 	defer silence.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		select {
 		case u := <-in.queue.units:
@@ -228,6 +232,8 @@ func (in *ingest) work() (err error) {
 			return context.Cause(in.dropped)
 		case <-in.replaced():
 			return errReplaced
+		case now := <-second.C:
+			in.health.tick(now)
 		case <-silence.C:
 			return errNoMedia
 		}
@@ -274,6 +280,7 @@ func (in *ingest) take(u timedUnit) error {
 		in.reception.damage(u.arrival, err)
 		return nil
 	}
+	in.health.unit(track, &u, s)
 	if s.changed {
 		if err := checkCodec(track.form.codec()); err != nil && !errors.Is(err, errUnreadable) {
 			return err
