@@ -39,6 +39,7 @@ type health struct {
 	queued  [healthWindow]int64
 	lossy   [healthWindow]bool // something was lost or damaged in it
 	spoiled int64              // lost and damaged so far
+	dropped int64              // packets that the line did not bring in time, so far
 	alarms  []alarmState       // one for each rule
 	figures Health             // as of the last second that was closed
 }
@@ -46,6 +47,10 @@ type health struct {
 // lineHealth is what a protocol knows of the line to the encoder.
 type lineHealth struct {
 	rtt time.Duration // 0: not known
+
+	// resent are packets that were lost and asked for again, dropped those of
+	// them that never came in time.
+	resent, dropped int64
 }
 
 func newHealth(tracks []*ingestTrack, line func() lineHealth, queue *unitQueue, received *reception, logger *slog.Logger) *health {
@@ -109,8 +114,14 @@ func (h *health) close() {
 	h.lossy[at] = lost+damaged > h.spoiled
 	h.spoiled = lost + damaged
 	h.queued[at], h.deepest = h.deepest, h.queue.bytes.Load()
+	var line lineHealth
+	if h.line != nil {
+		line = h.line()
+	}
+	h.lossy[at] = h.lossy[at] || line.dropped > h.dropped
+	h.dropped = line.dropped
 	h.seconds++
-	h.measure()
+	h.measure(line)
 	h.judge()
 }
 

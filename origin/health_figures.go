@@ -23,6 +23,11 @@ type Health struct {
 	// RTTSeconds is the round trip on the line to the encoder, by SRT or by TCP.
 	RTTSeconds *float64 `json:"rtt_seconds"`
 
+	// ResentPackets were lost on the line and came again, DroppedPackets did not
+	// come again in time: by SRT, which alone can tell.
+	ResentPackets  int64 `json:"resent_packets"`
+	DroppedPackets int64 `json:"dropped_packets"`
+
 	// QueuedBytes are the most that waited for the packager.
 	QueuedBytes int64 `json:"queued_bytes"`
 
@@ -41,7 +46,7 @@ type Health struct {
 
 // measure makes the figures; they are of the ingest's goroutine, as the tracks'
 // offsets are.
-func (h *health) measure() {
+func (h *health) measure(line lineHealth) {
 	var f Health
 	for i := range h.tracks {
 		t := &h.tracks[i]
@@ -59,11 +64,10 @@ func (h *health) measure() {
 	for _, queued := range h.queued {
 		f.QueuedBytes = max(f.QueuedBytes, queued)
 	}
-	if h.line != nil {
-		if rtt := h.line().rtt; rtt > 0 {
-			f.RTTSeconds = new(rtt.Seconds())
-		}
+	if line.rtt > 0 {
+		f.RTTSeconds = new(line.rtt.Seconds())
 	}
+	f.ResentPackets, f.DroppedPackets = line.resent, line.dropped
 	lead := &h.tracks[0].drift
 	if rate, ok := lead.rate(); ok {
 		f.DriftPPM, f.DriftSeconds = new(rate*1e6), new(lead.ahead().Seconds())

@@ -39,7 +39,8 @@ var errMPEGTSProbe = fmt.Errorf("no MPEG-TS programme in %v, or an AAC track of 
 type mpegtsFeed struct {
 	admission *admission
 	transport string
-	begin     func(*ingest) // runs an ingest
+	line      func() lineHealth // nil: nothing is known
+	begin     func(*ingest)     // runs an ingest
 
 	ingest *ingest // nil until it is open
 	clock  unwrapper
@@ -81,7 +82,7 @@ func (f *mpegtsFeed) open(reader *mpegts.Reader) (err error) {
 	for i, track := range tracks {
 		essences[i] = mpegtsEssence(track.Codec)
 	}
-	if f.ingest, err = f.admission.open(announcement{transport: f.transport, tracks: essences}); err != nil {
+	if f.ingest, err = f.admission.open(announcement{transport: f.transport, tracks: essences, line: f.line}); err != nil {
 		return err
 	}
 	f.begin(f.ingest)

@@ -118,7 +118,7 @@ func (r *RTMP) serve(conn net.Conn) {
 		return
 	}
 	pending.admitted()
-	feed := &rtmpFeed{admission: admitted, transport: r.protocol, begin: func(in *ingest) {
+	feed := &rtmpFeed{admission: admitted, transport: r.protocol, line: tcpLine(conn), begin: func(in *ingest) {
 		r.conns.Go(func() {
 			_ = in.run()        // has logged it
 			_ = pending.Close() // if it isn't that which has ended

@@ -30,6 +30,7 @@ type rtmpMessages interface {
 type rtmpFeed struct {
 	admission *admission
 	transport string
+	line      func() lineHealth
 	begin     func(*ingest) // runs an ingest
 
 	tracks    []*rtmpTrack // in the order of coming
@@ -242,7 +243,7 @@ func (f *rtmpFeed) open() error {
 		f.admission.logger.Warn("encoder refused", "reason", errRTMPTracks)
 		return errRTMPTracks
 	}
-	in, err := f.admission.open(announcement{transport: f.transport, tracks: tracks})
+	in, err := f.admission.open(announcement{transport: f.transport, tracks: tracks, line: f.line})
 	if err != nil {
 		return err
 	}

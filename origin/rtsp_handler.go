@@ -92,6 +92,7 @@ func (h *rtspHandler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.R
 		transport: ctx.Session.SetuppedTransport().String(),
 		tracks:    session.announced.essences,
 		tie:       feed,
+		line:      tcpLine(ctx.Conn.NetConn()),
 	})
 	if err != nil {
 		return &base.Response{StatusCode: base.StatusServiceUnavailable, StatusMessage: err.Error()}, nil

@@ -192,7 +192,7 @@ func (s *SRT) admit(ctx context.Context, request srt.ConnRequest) (srt.Conn, *ad
 
 // serve ends with the connection.
 func (s *SRT) serve(conn srt.Conn, admitted *admission) {
-	feed := &mpegtsFeed{admission: admitted, transport: "SRT", begin: func(in *ingest) {
+	feed := &mpegtsFeed{admission: admitted, transport: "SRT", line: srtLine(conn), begin: func(in *ingest) {
 		s.conns.Go(func() {
 			_ = in.run()     // has logged it
 			_ = conn.Close() // if it isn't that which has ended

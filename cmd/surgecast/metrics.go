@@ -67,6 +67,9 @@ func (n *node) metrics() http.Handler {
 		registry.MustRegister(n.inputs)
 	}
 	registry.MustRegister(n.headroomMetrics()...)
+	if n.feeds != nil {
+		registry.MustRegister(&feedMetrics{n.feeds})
+	}
 	if n.follower != nil {
 		registry.MustRegister(counter("surgecast_parent_switches_total", "How often did it change the node that feeds it?",
 			func() float64 { return float64(n.follower.Switches()) }))

@@ -21,7 +21,7 @@ const ownStatusPath = "/pool/status"
 const memberAnswerBound = time.Second
 
 // maxOwnStatusBytes bounds what another node tells of itself.
-const maxOwnStatusBytes = 64 << 10
+const maxOwnStatusBytes = 256 << 10
 
 // ownStatus is the node itself, now.
 func (n *node) ownStatus() nodeStatus {

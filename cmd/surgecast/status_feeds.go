@@ -10,13 +10,22 @@ import (
 	"surgecast/origin"
 )
 
-// writeFeeds prints what encoders send to the origins, a line each, and below it
-// what a part of the viewers will not get of it.
+// writeFeeds prints what encoders send to the origins: a line each, its figures,
+// its alarms, and what a part of the viewers will not get of it.
 func (s *poolStatus) writeFeeds(out io.Writer, on terminal) error {
 	for _, n := range s.Nodes {
 		for _, f := range n.Feeds {
 			if _, err := fmt.Fprintf(out, "\n%s\n", fold(feedText(f), on.width)); err != nil {
 				return err
+			}
+			if _, err := fmt.Fprintln(out, fold("  "+healthText(f.Health), on.width)); err != nil {
+				return err
+			}
+			for _, alarm := range f.Alarms {
+				text := fmt.Sprintf("! %s, for %v: %s", alarm.Name, time.Since(alarm.Since).Round(time.Second), alarm.Text)
+				if _, err := fmt.Fprintln(out, on.paint(red, fold(text, on.width))); err != nil {
+					return err
+				}
 			}
 			for _, note := range f.Notes {
 				if _, err := fmt.Fprintln(out, on.paint(yellow, fold("! "+note, on.width))); err != nil {
@@ -61,4 +70,27 @@ func standingText(s origin.Standing) string {
 		return ", stands by"
 	}
 	return fmt.Sprintf(", stands by with %s bytes", s.Bytes)
+}
+
+// healthText are the figures that are known.
+func healthText(h origin.Health) string {
+	parts := []string{fmt.Sprintf("%.2f Mbit/s", h.BitsPerSecond/1e6)}
+	if h.FrameRate > 0 {
+		parts = append(parts, fmt.Sprintf("%.4g frames/s", h.FrameRate), fmt.Sprintf("GOP %.1f s", h.GOPSeconds),
+			fmt.Sprintf("key frame %.1f s ago", h.KeyFrameAgeSeconds))
+	}
+	parts = append(parts, fmt.Sprintf("jitter %.0f ms", h.JitterSeconds*1000))
+	if h.RTTSeconds != nil {
+		parts = append(parts, fmt.Sprintf("round trip %.0f ms", *h.RTTSeconds*1000))
+	}
+	if h.ResentPackets+h.DroppedPackets > 0 {
+		parts = append(parts, fmt.Sprintf("%s resent, %d too late", count(int(h.ResentPackets), "packet"), h.DroppedPackets))
+	}
+	if h.DriftPPM != nil {
+		parts = append(parts, fmt.Sprintf("clock %+.0f ppm, %+.0f ms so far", *h.DriftPPM, *h.DriftSeconds*1000))
+	}
+	if h.AVOffsetSeconds != nil {
+		parts = append(parts, fmt.Sprintf("sound %+.0f ms to the picture", *h.AVOffsetSeconds*1000))
+	}
+	return strings.Join(append(parts, fmt.Sprintf("queue %d kB", h.QueuedBytes/1000)), ", ")
 }
