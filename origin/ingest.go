@@ -28,18 +28,13 @@ const (
 
 	// mediaTimeout is how long a publisher may send nothing.
 	mediaTimeout = 10 * time.Second
-
-	// maxJump is the largest difference between the steps of the encoder's clock
-	// and of ours from one access unit to the next. Beyond it the encoder has
-	// begun a new count, and only a new publication can tell the timeline so.
-	maxJump = 10 * time.Second
 )
 
 var (
 	errSlow       = errors.New("the origin does not keep up with the publisher: queue full")
 	errNoPicture  = fmt.Errorf("no key picture in %v: set the encoder to a key frame each second, closed GOP", startTimeout)
 	errNoMedia    = fmt.Errorf("no media for %v", mediaTimeout)
-	errJump       = fmt.Errorf("timestamps jumped by more than %v", maxJump)
+	errJump       = fmt.Errorf("timestamps jumped more than %d times in %v: an encoder counts on from one picture to the next", maxJumps, jumpWindow)
 	errReplaced   = errors.New("another publisher took over the stream")
 	errDisconnect = errors.New("publisher disconnected")
 )
@@ -83,7 +78,8 @@ type ingest struct {
 	begun     time.Time // arrival of the first unit
 	sink      publication
 	zero      time.Duration // PTS 0 on the one clock; unused with a tie
-	units     atomic.Int64  // published
+	jump      jump
+	units     atomic.Int64 // published
 }
 
 // ingestTrack is one track of an ingest.
@@ -100,6 +96,7 @@ type ingestTrack struct {
 
 	previous        time.Duration // pts and arrival of the last unit
 	previousArrival time.Time
+	followed        bool // has come past the encoder's latest jump
 }
 
 // clockTie knows how the clocks of tracks belong together that count each for
@@ -272,7 +269,7 @@ func (in *ingest) take(u timedUnit) error {
 		in.begun = u.arrival
 	}
 	track.seen = true
-	if err := track.checkJump(u); err != nil {
+	if err := in.followJump(track, &u); err != nil {
 		return err
 	}
 	s, err := track.form.shape(&u)
@@ -301,15 +298,4 @@ func (in *ingest) place(unit heldUnit) error {
 		return nil
 	}
 	return in.write(unit)
-}
-
-func (t *ingestTrack) checkJump(u timedUnit) error {
-	if !t.previousArrival.IsZero() {
-		step := u.pts - t.previous
-		if (step - u.arrival.Sub(t.previousArrival)).Abs() > maxJump {
-			return errJump
-		}
-	}
-	t.previous, t.previousArrival = u.pts, u.arrival
-	return nil
 }

@@ -108,6 +108,9 @@ func (in *ingest) anchor(track *ingestTrack) {
 	if in.tie != nil {
 		track.offset = in.tie.offset(track.announced)
 	}
+	if in.sink != nil { // what jumped before was the zero's own count
+		track.offset += in.jump.moved
+	}
 }
 
 // describe returns the tracks of the publication. All codecs are known by now:
@@ -159,6 +162,9 @@ func (in *ingest) write(unit heldUnit) error {
 // it came.
 func (in *ingest) wallTime(unit heldUnit) time.Time {
 	wall := unit.wall
+	if in.jump.count > 0 {
+		return unit.arrival // what was told about the clock was about the old count
+	}
 	if wall.IsZero() && in.tie != nil {
 		wall = in.tie.wallTime(unit.track.announced, unit.pts)
 	}

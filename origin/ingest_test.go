@@ -324,18 +324,71 @@ func TestNoKeyPicture(t *testing.T) {
 	t.Error("still waiting")
 }
 
+// A new count of the encoder's clock moves the publication's times on by more
+// than the packager takes for one run, sound and picture by the same.
 func TestTimestampJump(t *testing.T) {
-	for name, to := range map[string]int{"forward": 25 * 60, "back": -25 * 60} {
+	for name, seconds := range map[string]int{"forward": 60 * 60, "back": -60 * 60, "back a little": -2, "again and again": 60 * 60} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.report(0, b.now)
 			b.report(1, b.now)
 			b.second(0)
-			if err := b.picture(to); !errors.Is(err, errJump) {
-				t.Errorf("%v", err)
+			before, _ := b.offset()
+			at := 0
+			for n := 1; ; n++ {
+				at += seconds
+				err := b.half(at)
+				if n > maxJumps && name == "again and again" {
+					if !errors.Is(err, errJump) {
+						t.Errorf("%d jumps: %v", n, err)
+					}
+					return
+				}
+				b.must(err)
+				after, units := b.jumped(at)
+				if after != before {
+					t.Errorf("sound is %v later than it was", after-before)
+				}
+				if step := ticksToDuration(units[0].PTS, 90000); step < time.Duration(n)*maxJump || step > time.Duration(n)*(maxJump+2*time.Second) {
+					t.Errorf("the first picture after %d jumps is at %v", n, step)
+				}
+				if name != "again and again" {
+					return
+				}
 			}
 		})
 	}
+}
+
+// half sends half a second of pictures and sound from that second on.
+func (b *bench) half(second int) error {
+	for i := range 13 {
+		for _, err := range []error{b.picture(second*25 + i), b.sound(second*50 + 2*i), b.sound(second*50 + 2*i + 1)} {
+			if err != nil {
+				return err
+			}
+		}
+		b.now = b.now.Add(40 * time.Millisecond)
+	}
+	return nil
+}
+
+// jumped is how much later the sound is than the picture of that second, and the
+// units that came, a picture first.
+func (b *bench) jumped(second int) (time.Duration, []Unit) {
+	b.t.Helper()
+	var units []Unit
+	var sound, picture time.Duration
+	for len(b.published.units) > 0 {
+		units = append(units, <-b.published.units)
+	}
+	for _, u := range units {
+		if u.Track == 1 && u.Payload[0][1] == byte(second*50) {
+			sound = ticksToDuration(u.PTS, 48000)
+		}
+	}
+	picture = ticksToDuration(units[0].PTS, 90000)
+	return sound - picture, units
 }
 
 // Lost packets cost the picture they belong to, are counted, and logged once

@@ -60,6 +60,8 @@ type StreamConfig struct {
 	// SameKey says what becomes of an encoder that comes while another one
 	// publishes, default NewestWins.
 	SameKey SameKey
+	// OnLoss says what viewers get while nobody publishes, default GapOnLoss.
+	OnLoss OnLoss
 	// Constants never change while the stream lives; the zero value means
 	// relay.DefaultConstants.
 	Constants relay.Constants
@@ -82,6 +84,18 @@ const (
 	AudioMuxed AudioMode = "muxed"
 	// AudioSeparate makes each audio track a rendition, audio-0, audio-1, …
 	AudioSeparate AudioMode = "separate"
+)
+
+// OnLoss says what viewers get while nobody publishes a stream that somebody has
+// published before.
+type OnLoss string
+
+const (
+	// GapOnLoss lets the lists go on with segments that are gaps.
+	GapOnLoss OnLoss = "gap"
+	// StandOnLoss adds nothing: who waits for the next part is refused after three
+	// target durations.
+	StandOnLoss OnLoss = "stand"
 )
 
 // SameKey says which of two encoders publishes that come with a key to the same
@@ -159,6 +173,9 @@ func (c *Config) prepare() error {
 		if s.Audio == "" {
 			s.Audio = AudioMuxed
 		}
+		if s.OnLoss == "" {
+			s.OnLoss = GapOnLoss
+		}
 		if s.SameKey == "" {
 			s.SameKey = NewestWins
 		}
@@ -167,6 +184,8 @@ func (c *Config) prepare() error {
 			return fmt.Errorf("stream %q: %w", s.Name, err)
 		case s.Audio != AudioMuxed && s.Audio != AudioSeparate:
 			return fmt.Errorf("stream %q: audio %q: write muxed or separate", s.Name, s.Audio)
+		case s.OnLoss != GapOnLoss && s.OnLoss != StandOnLoss:
+			return fmt.Errorf("stream %q: on loss %q: write gap or stand", s.Name, s.OnLoss)
 		case s.PublishKey == "":
 			return fmt.Errorf("stream %q has no publish key: give it one", s.Name)
 		case s.SameKey != NewestWins && s.SameKey != RefuseNewer:

@@ -94,6 +94,17 @@ func (p *packager) write(u Unit) error {
 	return p.emit(p.run.segmenter.push(f))
 }
 
+// isLead tells whether u is of the leading track.
+func (p *packager) isLead(u Unit) bool {
+	id, ok := p.index[u.Track]
+	return ok && id == p.lead && len(u.Payload) > 0 && len(u.Payload[0]) > 0
+}
+
+// begins tells whether a run begins with u.
+func (p *packager) begins(u Unit) bool {
+	return p.isLead(u) && u.Random && p.run == nil && p.timeline.mayBegin(time.Now())
+}
+
 // pushSound queues a frame of a rendition beside the lead, and publishes what
 // it completes there.
 func (p *packager) pushSound(n int, u Unit) error {
@@ -118,7 +129,7 @@ func (p *packager) follow(u Unit) error {
 			return err
 		}
 	}
-	if p.run != nil || !u.Random {
+	if !p.begins(u) {
 		return nil
 	}
 	if _, err := describe(codec); err != nil {

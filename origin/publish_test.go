@@ -107,6 +107,9 @@ func (s *stage) look() {
 	p := v.Playlist
 	for _, segment := range append(slices.Clone(p.Segments), p.Open) {
 		s.fetch(segment.Map)
+		if segment.Gap {
+			continue
+		}
 		s.fetch(segment.Name)
 		for _, part := range segment.Parts {
 			s.fetch(part.Name)

@@ -122,11 +122,18 @@ func (v visit) check(t *testing.T, i int, last, list *relay.Playlist) {
 		return
 	}
 	next := last.MediaSequence + uint64(len(last.Segments))
-	first := int(next) - int(list.MediaSequence)
-	if list.MediaSequence < last.MediaSequence || first < 0 || first >= len(list.Segments) {
+	if list.MediaSequence < last.MediaSequence || list.OpenSequence() <= next {
 		t.Fatalf("visit %d: the list begins at %d and has %d segments, the one before came to %d", i, list.MediaSequence, len(list.Segments), next)
 	}
+	from := max(next, list.MediaSequence) - list.MediaSequence
+	first := int(from)
+	for list.Segments[first].Gap { // while it was away
+		first++
+	}
 	returned, before := list.Segments[first], last.Segments[len(last.Segments)-1]
+	if gaps := first > int(from); gaps != (v.after > gonePatience) {
+		t.Errorf("visit %d: gaps: %v", i, gaps)
+	}
 	if !returned.Discontinuity {
 		t.Errorf("visit %d: no discontinuity", i)
 	}

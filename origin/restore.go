@@ -72,7 +72,7 @@ func (o *Origin) raiseEpoch(witnesses []Witness) error {
 	}
 	for _, s := range o.streams {
 		s.mu.Lock()
-		if !s.timeline.born {
+		if s.timeline.born.IsZero() {
 			s.timeline.epoch = o.journal.epoch
 		}
 		s.mu.Unlock()
@@ -85,7 +85,7 @@ func (o *Origin) raiseEpoch(witnesses []Witness) error {
 func (s *stream) restore(ctx context.Context, witnesses []Witness) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over() != nil || s.timeline.born {
+	if s.over() != nil || !s.timeline.born.IsZero() {
 		return
 	}
 	began := time.Now()
@@ -113,7 +113,7 @@ type past struct {
 // goBeyond sees to it that a stream that begins anew repeats no number.
 func (p *past) goBeyond() {
 	t := p.timeline
-	if t.born || p.newest == 0 {
+	if !t.born.IsZero() || p.newest == 0 {
 		return
 	}
 	t.list.MediaSequence = max(t.list.MediaSequence, p.newest+rebirthLead)

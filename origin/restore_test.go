@@ -78,10 +78,15 @@ func (s *stage) checkEach() {
 // objectsListed returns the segments of the newest list.
 func (s *stage) objectsListed() (names []relay.MediaName) {
 	for _, segment := range s.newest().Segments {
-		names = append(names, segment.Name, segment.Map)
+		if !segment.Gap {
+			names = append(names, segment.Name, segment.Map)
+		}
 	}
 	return names
 }
+
+// still is a stream whose lists stand while nobody publishes.
+var still = origin.StreamConfig{OnLoss: origin.StandOnLoss}
 
 // The origin is killed at any moment, and goes on with the same list: what was
 // open is closed, and what comes next stands behind a discontinuity.
@@ -93,12 +98,12 @@ func TestRestore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				dir := t.TempDir()
-				s := newStage(t, dir)
+				s := newStageWith(t, dir, still)
 				p := s.publish(source)
 				s.play(p, source, 12*time.Second)
 				for range 4 {
 					s.play(p, source, 350*time.Millisecond)
-					again := revive(t, crash(t, dir), origin.StreamConfig{})
+					again := revive(t, crash(t, dir), still)
 					again.look()
 					checkGoesOn(t, s, again)
 					if again.store.Stream("theatre").Index() == nil {
@@ -142,7 +147,7 @@ func checkSeam(t testing.TB, before, after *stage) {
 func TestRestoreSounds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		dir := t.TempDir()
-		config := origin.StreamConfig{Audio: origin.AudioSeparate}
+		config := origin.StreamConfig{Audio: origin.AudioSeparate, OnLoss: origin.StandOnLoss}
 		source := &origintest.Source{FPS: 25, Audio: true}
 		s := newStageWith(t, dir, config)
 		p := s.publish(source)
@@ -176,6 +181,41 @@ func discontinuities(p *relay.Playlist) uint64 {
 		}
 	}
 	return n
+}
+
+// Until an encoder comes, the programme goes on with gaps; and a start finds those
+// of the one before.
+func TestRestoreIntoGaps(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		config := origin.StreamConfig{Audio: origin.AudioSeparate}
+		source := &origintest.Source{FPS: 25, Audio: true}
+		s := newStageWith(t, dir, config)
+		s.play(s.publish(source), source, 12*time.Second)
+		for range 2 {
+			dir = crash(t, dir)
+			s.look()
+			again := revive(t, dir, config)
+			again.look()
+			checkGoesOn(t, s, again)
+			s.stop()
+			for range 50 {
+				again.look()
+				time.Sleep(100 * time.Millisecond)
+			}
+			again.checkEach()
+			if p := again.newest(); !p.Segments[len(p.Segments)-1].Gap {
+				t.Error("no gaps while nobody publishes")
+			}
+			s = again
+		}
+		source = &origintest.Source{FPS: 25, Audio: true}
+		s.play(s.publish(source), source, 4*time.Second)
+		s.checkEach()
+		if p := s.newest(); p.Segments[len(p.Segments)-1].Gap || discontinuities(p) == 0 {
+			t.Error("the programme does not go on")
+		}
+	})
 }
 
 // What a life is not to go on with: an old list, one of other constants, one
@@ -244,7 +284,7 @@ func TestRestoreAfterTheClockWasSetBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
 		source := &origintest.Source{FPS: 25, Audio: true}
-		before = newStage(t, dir)
+		before = newStageWith(t, dir, still)
 		before.play(before.publish(source), source, 12300*time.Millisecond)
 		before.look()
 		before.stop()
@@ -259,7 +299,7 @@ func TestRestoreAfterTheClockWasSetBack(t *testing.T) {
 	}
 	bubble(t, func(t *testing.T) { // begins where the other one did
 		source := &origintest.Source{FPS: 25, Audio: true}
-		again := revive(t, dir, origin.StreamConfig{})
+		again := revive(t, dir, still)
 		again.play(again.publish(source), source, 8*time.Second)
 		again.checkEach()
 		checkSeam(t, before, again)

@@ -57,6 +57,7 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 	s.out.SetIndex(index)
 	s.catalogue.declare(s.Name, renditions)
 	s.catalogue.revise(s.Name)
+	s.lost(time.Now())
 	return nil
 }
 
@@ -68,8 +69,9 @@ func (t *timeline) resume(r *restoration) (end time.Duration, err error) {
 		return 0, err
 	}
 	t.list = r.list
-	t.list.Open.Discontinuity = true
-	t.born, t.discontinuity, t.nextInit = true, r.discontinuity()+1, r.newestInit()+1
+	t.born, t.base = time.Now(), t.list.OpenSequence()
+	t.discontinuity, t.nextInit = r.discontinuity(), r.newestInit()+1
+	t.initName = t.list.Segments[len(t.list.Segments)-1].Map // of gaps, if those come next
 	t.date.reach(t.list.End())
 	return end, nil
 }

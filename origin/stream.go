@@ -61,6 +61,7 @@ type stream struct {
 	index    []byte           // the multivariant playlist, as published
 	beside   []*sideRendition // audio renditions; none when sound is muxed
 	marks    map[string]bool  // ids of date ranges, used for good
+	loss     loss
 }
 
 // sideRendition is an audio rendition that lives as long as its stream.
@@ -82,6 +83,7 @@ type Publication struct {
 	err      error // why it has ended
 	began    time.Time
 	segments int
+	stall    *stall // nil unless it stood still, and was filled
 }
 
 // publish begins a publication; the older one is sealed and ends.
@@ -180,10 +182,17 @@ func (p *Publication) Write(u Unit) error {
 	if p.err != nil {
 		return p.err
 	}
+	if p.stream.loss.filler != nil && p.packager.isLead(u) {
+		if !p.resumes(u, time.Now()) {
+			return nil
+		}
+		p.stream.endFill()
+	}
 	if err := p.packager.write(u); err != nil {
 		p.end(err)
 		return err
 	}
+	p.stream.heard()
 	return nil
 }
 
@@ -209,6 +218,8 @@ func (p *Publication) end(reason error) {
 	}
 	p.err = reason
 	p.stream.current = nil
+	p.stream.heard()
+	p.stream.hasten()
 	close(p.done)
 	p.stream.logger.Info("publisher gone", "reason", reason, "after", time.Since(p.began).Round(time.Millisecond), "segments", p.segments)
 }
@@ -256,6 +267,7 @@ func (s *stream) end() error {
 	if s.current != nil {
 		s.current.end(ErrEnded)
 	}
+	s.endFill()
 	length := s.Constants.TargetDuration
 	for _, t := range s.timelines() {
 		if t.window.Version() == nil {
@@ -327,5 +339,9 @@ func (s *stream) close() {
 	}
 	if s.current != nil {
 		s.current.end(ErrClosed)
+	}
+	s.endFill()
+	if s.loss.timer != nil {
+		s.loss.timer.Stop()
 	}
 }

@@ -157,6 +157,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"no publish key": {{Name: "theatre"}},
 		"twice":          {{Name: "theatre", PublishKey: "a"}, {Name: "theatre", PublishKey: "b"}},
 		"reserved":       {{Name: "pool", PublishKey: "a"}},
+		"on loss":        {{Name: "theatre", PublishKey: "a", OnLoss: "panic"}},
 		"two keys":       {{Name: "theatre", PublishKey: "a", Broadcasters: map[string]string{"van": "a"}}},
 		"same key":       {{Name: "theatre", PublishKey: "a", SameKey: "oldest"}},
 		"part target":    {{Name: "theatre", PublishKey: "a", Constants: relay.ConstantsFor(2*time.Second, time.Millisecond)}},

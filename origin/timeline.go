@@ -14,6 +14,10 @@ const (
 	// rebirthLead is how far beyond the newest known segment a timeline begins
 	// that has lost its list: more than the journal can be behind.
 	rebirthLead = 10
+	// runLead is how many segments more than seconds have passed a timeline may
+	// have and still begin a run: a run may end with a short segment. It is less
+	// than rebirthLead, so that a rebirth stays ahead of all that was used.
+	runLead = 5
 	// maxSlew bounds how far a segment's date is moved towards wall time. A
 	// jump would make players that map dates to media time jump with it.
 	maxSlew = time.Millisecond
@@ -35,8 +39,9 @@ type timeline struct {
 	lead      *timeline     // of a rendition beside the leading one: it slides with that
 
 	list          relay.Playlist
-	born          bool
-	discontinuity uint64 // discontinuity sequence number of the open segment
+	born          time.Time // zero before birth
+	base          uint64    // media sequence number at birth
+	discontinuity uint64    // discontinuity sequence number of the open segment
 
 	initName  relay.MediaName
 	initBytes []byte
@@ -70,15 +75,24 @@ func newTimeline(rendition string, w *relay.Window, epoch relay.Epoch, c relay.C
 // birth sets where the media sequence begins; it tells whether this was the
 // first call, after which the record should be made durable.
 func (t *timeline) birth(now time.Time) bool {
-	if t.born {
+	if !t.born.IsZero() {
 		return false
 	}
-	t.born = true
+	t.born = now
 	t.list.MediaSequence = max(t.list.MediaSequence, uint64(max(now.Unix(), 0)))
+	t.base = t.list.OpenSequence()
 	if t.list.Open.Discontinuity {
 		t.discontinuity++
 	}
 	return true
+}
+
+// mayBegin tells whether a run may begin. An encoder whose timestamps or
+// parameters change all the time ends a run, and so a segment, with each change:
+// media sequence numbers would overtake the clock. Its runs begin when that has
+// come.
+func (t *timeline) mayBegin(now time.Time) bool {
+	return t.born.IsZero() || t.list.OpenSequence()-t.base <= uint64(max(now.Sub(t.born), 0)/time.Second)+runLead
 }
 
 // beginRun starts a run with this init segment, a leading track of rate ticks a

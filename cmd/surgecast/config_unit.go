@@ -316,3 +316,16 @@ func (k *SameKey) UnmarshalText(text []byte) error {
 	}
 	return fmt.Errorf("%q is neither: write %s or %s", text, origin.NewestWins, origin.RefuseNewer)
 }
+
+// OnLoss says what viewers get while nobody publishes.
+type OnLoss string
+
+// UnmarshalText reads one of the names.
+func (l *OnLoss) UnmarshalText(text []byte) error {
+	switch v := origin.OnLoss(text); v {
+	case origin.GapOnLoss, origin.StandOnLoss:
+		*l = OnLoss(v)
+		return nil
+	}
+	return fmt.Errorf("%q is neither: write gap or stand", text)
+}

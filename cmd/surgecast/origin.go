@@ -115,7 +115,7 @@ func (o *originNode) streams() []origin.StreamConfig {
 		streams = append(streams, origin.StreamConfig{
 			Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants(), DVR: time.Duration(s.DVR),
 			Audio: origin.AudioMode(s.Audio), Languages: s.Languages,
-			Broadcasters: s.broadcasterKeys(), SameKey: origin.SameKey(s.SameKey),
+			Broadcasters: s.broadcasterKeys(), SameKey: origin.SameKey(s.SameKey), OnLoss: origin.OnLoss(s.OnLoss),
 		})
 	}
 	return streams

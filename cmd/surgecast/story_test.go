@@ -110,6 +110,7 @@ func (s *story) startOrigin(ctx context.Context) {
 	config.Streams = []StreamConfig{{
 		Name: "theatre", PublishKey: "key",
 		TargetDuration: Duration(2 * time.Second), Part: Duration(225 * time.Millisecond),
+		OnLoss: "stand", // what comes and what does not is the story's
 	}}
 	if s.tune != nil {
 		s.tune(&config)

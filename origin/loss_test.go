@@ -1,0 +1,83 @@
+package origin_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"surgecast/origin"
+	"surgecast/origin/origintest"
+)
+
+// wait lets time pass, with a look at the lists now and then: each 100 ms at
+// first, later when a part has left the lists of which there still are some.
+func (in *inspector) wait(length time.Duration) {
+	in.Helper()
+	step := 99 * time.Millisecond
+	for until := time.Now().Add(length); time.Now().Before(until); {
+		if time.Until(until) < length-10*time.Second {
+			step = 4777 * time.Millisecond
+		}
+		time.Sleep(min(step, time.Until(until)))
+		synctest.Wait()
+		in.look()
+	}
+}
+
+// The programme's clock goes on while the encoder is away, and the numbers and
+// dates with it, whatever it comes back with.
+func TestGapsWhileTheEncoderIsAway(t *testing.T) {
+	for _, separate := range []bool{false, true} {
+		for _, away := range []time.Duration{200 * time.Millisecond, 5 * time.Second, time.Minute, 10 * time.Minute, time.Hour} {
+			if away > time.Minute && os.Getenv("SURGECAST_PROVE") == "" {
+				continue // a minute of time a minute
+			}
+			t.Run(fmt.Sprintf("%v, separate %v", away, separate), func(t *testing.T) {
+				t.Parallel()
+				bubble(t, func(t *testing.T) { awayFor(t, away, separate) })
+			})
+		}
+	}
+}
+
+func awayFor(t *testing.T, away time.Duration, separate bool) {
+	config := origin.StreamConfig{}
+	if separate {
+		config.Audio = origin.AudioSeparate
+	}
+	in := inspect(newStageWith(t, t.TempDir(), config))
+	for i, width := range []int{64, 64, 128} {
+		one := &origintest.Source{Audio: true, GOP: 25, Width: width}
+		p := in.publish(one)
+		if i > 0 {
+			in.checkReturn(t, away)
+		}
+		in.play(p, one, 5*time.Second, nil)
+		p.Close()
+		in.look()
+		in.wait(away)
+	}
+}
+
+// checkReturn looks at the lists right before the encoder is back.
+func (in *inspector) checkReturn(t *testing.T, away time.Duration) {
+	t.Helper()
+	for name, r := range in.renditions {
+		list := r.window.Version().Playlist
+		ahead := time.Until(list.End())
+		if ahead > 0 {
+			t.Errorf("%s: dates are %v ahead of the clock", name, ahead)
+		}
+		if want := -min(away, 1500*time.Millisecond); ahead < want {
+			t.Errorf("%s: the list ends %v ago, want at most %v", name, -ahead, -want)
+		}
+		if overtakes := int64(list.OpenSequence()) - time.Now().Unix(); overtakes > 5 {
+			t.Errorf("%s: number %d, %d ahead of the clock", name, list.OpenSequence(), overtakes)
+		}
+		if gaps := list.Segments[len(list.Segments)-1].Gap || list.Open.Gap; gaps != (away > time.Second) {
+			t.Errorf("%s: ends with a gap: %v", name, gaps)
+		}
+	}
+}
