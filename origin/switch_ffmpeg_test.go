@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"surgecast/origin"
 	"surgecast/origin/origintest"
+	"surgecast/relay"
 )
 
 // One encoder feeds two pushers through ffmpeg's tee, and the one on air is
@@ -52,8 +54,18 @@ func hitless(t *testing.T, seconds, deaths int, primary, backup string) {
 		}
 	}
 	var log lockedBuffer
-	s := newStage(t, t.TempDir())
-	gate := origin.NewGate(origin.GateConfig{Origin: s.Origin, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	store := relay.NewStore()
+	o, err := origin.New(origin.Config{
+		Dir: t.TempDir(), AuthorityKey: authority, Store: store, Logger: logger,
+		Window:  5 * time.Minute, // all of it
+		Streams: []origin.StreamConfig{{Name: "theatre", PublishKey: "curtain"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runBeside(ctx, t, o.Run)
+	gate := origin.NewGate(origin.GateConfig{Origin: o, Logger: logger})
 	urls := listenAll(ctx, t, gate)
 	pushers := []*pusher{{protocol: primary, url: urls(primary, "theatre")}, {protocol: backup, url: urls(backup, "theatre/backup")}}
 	began := time.Now()
@@ -73,15 +85,29 @@ func hitless(t *testing.T, seconds, deaths int, primary, backup string) {
 	} else {
 		close(encoded)
 	}
-	for range deaths {
+	silence := make(chan time.Duration, 1)
+	published := store.Stream("theatre").Window("main")
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { silence <- longestSilence(watching, published) }()
+	for n := range deaths {
 		onAir := await(ctx, t, gate, &log)
+		if n%2 == 1 { // the line hangs before it breaks
+			_ = pushers[onAir].command.Process.Signal(syscall.SIGSTOP)
+			awaitSwitch(ctx, t, gate, &log, onAir)
+		}
 		pushers[onAir].kill()
 		if deaths > 1 {
 			pushers[onAir].start(ctx, t, input())
 		}
 	}
 	for _, p := range pushers {
-		_ = p.command.Wait() // one was killed
+		if p.command.ProcessState == nil { // else it was killed
+			if err := p.command.Wait(); err != nil {
+				t.Errorf("%s: %v", p.protocol, err)
+			}
+			stop() // with the first end the programme may stand
+		}
 	}
 	<-encoded
 	awaitNoFeeds(ctx, t, gate)
@@ -90,14 +116,13 @@ func hitless(t *testing.T, seconds, deaths int, primary, backup string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := s.window.Version().Playlist
 	discontinuities := 0
-	for _, segment := range list.Segments {
+	for _, segment := range published.Version().Playlist.Segments {
 		if segment.Discontinuity {
 			discontinuities++
 		}
 	}
-	out, err := origintest.CodedWindow(ctx, s.window)
+	out, err := origintest.CodedWindow(ctx, published)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +131,12 @@ func hitless(t *testing.T, seconds, deaths int, primary, backup string) {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	// All that came out is one unbroken piece of the file, so none is missing
-	// between and none is there twice. Where a long run began has left the window.
-	missing := c.PicturesAfter
-	if deaths == 1 {
-		missing += c.PicturesBefore
-	}
-	t.Logf("%d killed: %d of %d pictures and %d of %d sounds came out: missing %d, duplicate 0, discontinuities %d, sound off by %v",
-		deaths, len(out.Pictures), len(in.Pictures), len(out.Sounds), len(in.Sounds), missing, discontinuities, c.Offset)
-	if missing != 0 || discontinuities != 0 || c.SoundsAfter > 30 || c.Offset.Abs() > 3*time.Millisecond {
+	// between and none is there twice.
+	missing := c.PicturesBefore + c.PicturesAfter
+	changes := strings.Count(log.String(), "hitless=true")
+	t.Logf("%d changes, %d killed: %d of %d pictures and %d of %d sounds came out: missing %d, duplicate 0, discontinuities %d, sound off by %v; no news for %v at most",
+		changes, deaths, len(out.Pictures), len(in.Pictures), len(out.Sounds), len(in.Sounds), missing, discontinuities, c.Offset, <-silence)
+	if changes < deaths || strings.Contains(log.String(), "hitless=false") || missing != 0 || discontinuities != 0 || c.SoundsAfter > 30 || c.Offset.Abs() > 3*time.Millisecond {
 		t.Errorf("%+v\n%s", c, &log)
 	}
 }
@@ -173,6 +196,40 @@ func await(ctx context.Context, t *testing.T, gate *origin.Gate, log *lockedBuff
 	}
 }
 
+// awaitSwitch waits until an input is not on air any more.
+func awaitSwitch(ctx context.Context, t *testing.T, gate *origin.Gate, log *lockedBuffer, was int) {
+	t.Helper()
+	name := []origin.Input{origin.Primary, origin.Backup}[was]
+	for {
+		for _, f := range gate.Feeds() {
+			if f.Standing != nil && f.Standing.OnAir && f.Standing.Input != name {
+				return
+			}
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("nothing takes over from the %s:\n%s", name, log)
+		}
+	}
+}
+
+// longestSilence is the longest time without a new version of a list, until ctx
+// ends.
+func longestSilence(ctx context.Context, w *relay.Window) (longest time.Duration) {
+	last, since := w.Version(), time.Now()
+	for ctx.Err() == nil {
+		if v := w.Version(); v != last {
+			if last != nil {
+				longest = max(longest, time.Since(since))
+			}
+			last, since = v, time.Now()
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return longest.Round(10 * time.Millisecond)
+}
+
 // tools make what is pushed.
 type tools struct {
 	ffmpeg, file string
@@ -207,7 +264,7 @@ func (o tools) tee(ctx context.Context, t *testing.T, done chan struct{}, pusher
 			return
 		}
 		encoder.ExtraFiles = append(encoder.ExtraFiles, to)
-		outputs = append(outputs, fmt.Sprintf("[f=matroska:live=1:flush_packets=1]pipe:%d", 3+i))
+		outputs = append(outputs, fmt.Sprintf("[f=matroska:live=1:cluster_time_limit=40:flush_packets=1]pipe:%d", 3+i))
 		lines.Go(func() { p.feed(from) })
 	}
 	encoder.Args = append([]string{o.ffmpeg}, o.encode("-re", "-f", "tee", strings.Join(outputs, "|"))...)

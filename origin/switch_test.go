@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -469,5 +471,81 @@ func TestStandbyIsBounded(t *testing.T) {
 	}
 	if len(m.list) > 2*maxTrackMarks || m.next() != 10*maxTrackMarks || m.at(m.next()-1).pts != m.last().pts {
 		t.Errorf("%d marks, next %d", len(m.list), m.next())
+	}
+}
+
+// Whatever befalls two inputs with the same bytes, on lines that lag, stall and
+// break by chance: within a publication no unit is missing, comes twice or out of
+// order.
+func TestSwitchByChance(t *testing.T) {
+	whole, changed, seeds := 0, 0, uint64(20)
+	if os.Getenv("SURGECAST_PROVE") != "" {
+		seeds = 300
+	}
+	for seed := range seeds {
+		draw := rand.New(rand.NewPCG(seed, 1))
+		within := func(most time.Duration) time.Duration { return time.Duration(draw.Int64N(int64(most))) }
+		c := coder{bframes: draw.IntN(2) == 0, silent: draw.IntN(4) == 0}
+		if draw.IntN(4) == 0 {
+			c.still = 2*time.Second + within(6*time.Second)
+			c.stirs = c.still + within(8*time.Second)
+		}
+		ways := []way{{coder: c, name: Primary}}
+		for _, name := range []Input{Primary, Backup} {
+			lag := within(900 * time.Millisecond)
+			for at := within(time.Second); at < 25*time.Second; at += within(3 * time.Second) {
+				w := way{coder: c, name: name, from: at, lag: lag, ahead: draw.Int64N(400)}
+				if at += 2*time.Second + within(9*time.Second); draw.IntN(3) == 0 {
+					w.stalls = at - within(time.Second)
+					w.resumes = w.stalls + within(time.Second)
+				}
+				w.until = at
+				ways = append(ways, w)
+			}
+		}
+		ways[0].until = time.Second
+		ways = append(ways, way{coder: c, name: Backup, from: 25 * time.Second})
+		length := 28 * time.Second
+		p, s, log := play(t, length, func(s *inputSwitch) {
+			for range 5 {
+				time.Sleep(5 * time.Second)
+				_ = s.command([]Input{Primary, Backup}[draw.IntN(2)])
+			}
+		}, ways...)
+		number := map[string]int{}
+		for n, u := range c.code(length) {
+			number[fmt.Sprint(u.Track, u.Payload)] = n // of equal ones the last: they only need to be there
+		}
+		for n, units := range p.publications {
+			last, at := [2]int{-1, -1}, [2]int64{-1 << 60, -1 << 60}
+			for _, u := range units {
+				i, ok := number[fmt.Sprint(u.Track, u.Payload)]
+				distinct := c.still == 0 && !(c.silent && u.Track == 1)
+				if !ok || distinct && i <= last[u.Track] || u.DTS <= at[u.Track] {
+					t.Fatalf("seed %d, publication %d of %d: unit %d of track %d after %d, at %d after %d\n%s", seed, n, len(p.publications), i, u.Track, last[u.Track], u.DTS, at[u.Track], log)
+				}
+				last[u.Track], at[u.Track] = i, u.DTS
+			}
+		}
+		for how, n := range s.counts() {
+			changed += int(n)
+			if how.Hitless {
+				whole += int(n)
+			}
+		}
+		for n, units := range p.publications {
+			last := map[int]int64{}
+			for _, u := range units {
+				before, ok := last[u.Track]
+				if step := u.DTS - before; ok && step > []int64{3600, 1024}[u.Track]*3/2 {
+					t.Errorf("seed %d, publication %d: %d ticks of track %d are missing at %d\n%s", seed, n, step, u.Track, u.DTS, log)
+				}
+				last[u.Track] = u.DTS
+			}
+		}
+	}
+	t.Logf("%d changes, %d without a trace", changed, whole)
+	if whole == 0 || whole == changed {
+		t.Error("the draw is one-sided")
 	}
 }
