@@ -120,8 +120,14 @@ func (h *cameraHandler) OnPlay(*gortsplib.ServerHandlerOnPlayCtx) (*base.Respons
 // pull fetches from an address until the test ends.
 func pull(t *testing.T, gate *Gate, address string, transport PullTransport, password string) {
 	t.Helper()
+	pullInput(t, gate, address, transport, password, false)
+}
+
+// pullInput is pull for the primary or the backup.
+func pullInput(t *testing.T, gate *Gate, address string, transport PullTransport, password string, backup bool) {
+	t.Helper()
 	p, err := NewPull(PullConfig{
-		Stream: "theatre", URL: "rtsp://" + address + "/live", User: "viewer", Password: password,
+		Stream: "theatre", Backup: backup, URL: "rtsp://" + address + "/live", User: "viewer", Password: password,
 		Transport: transport, Gate: gate, Logger: gate.logger,
 	})
 	if err != nil {
@@ -185,6 +191,25 @@ func TestRTSPPull(t *testing.T) {
 				t.Errorf("the password is in the log:\n%s", log)
 			}
 		})
+	}
+}
+
+// A camera stands by while somebody pushes, if it is the backup.
+func TestRTSPPullStandsBy(t *testing.T) {
+	t.Parallel()
+	gate, publishers, log := testGate(GateConfig{})
+	a, err := gate.admit(t.Context(), knock("theatre", testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := opened(t, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { in.end(errDisconnect); _ = in.run() }()
+	pullInput(t, gate, startCamera(t, "127.0.0.1:0").address(), PullTCP, cameraPassword, true)
+	if p := publishers.await(t, log); p.branch != backupBranch {
+		t.Errorf("published to the branch %q", p.branch)
 	}
 }
 

@@ -157,13 +157,13 @@ func (s *inputSwitch) compare(in *switchInput) {
 func (s *inputSwitch) stalls(by *switchInput) bool {
 	bound, same := 2*s.part, s.relieves(by)
 	if same {
-		bound = 3 * s.part / 2
+		bound = s.patience()
 	}
-	lead := s.onAir.lead
-	step := ticksToDuration(s.onAir.marks[lead].longestStep(), int64(s.onAir.tracks[lead].ClockRate))
-	step = min(step, 4*s.part) // a jump of its clock is not its rate
-	return by.latest.Sub(s.onAir.latest) > max(bound, 2*step) && (!same || by.ahead(s.programme))
+	return by.latest.Sub(s.onAir.latest) > s.onAir.late(bound) && (!same || by.ahead(s.programme))
 }
+
+// patience is how long an input may send nothing.
+func (s *inputSwitch) patience() time.Duration { return 3 * s.part / 2 }
 
 // relieves tells whether an input could go on without a trace.
 func (s *inputSwitch) relieves(in *switchInput) bool {
@@ -251,6 +251,7 @@ func (s *inputSwitch) show(in *switchInput, units ...standbyUnit) {
 			return
 		}
 		if err := s.write(in, u); err != nil {
+			s.out = nil // it has ended: what follows begins another
 			s.leave(in, err)
 		}
 	}

@@ -98,6 +98,7 @@ func hitless(t *testing.T, seconds, deaths int, primary, backup string) {
 		}
 		pushers[onAir].kill()
 		if deaths > 1 {
+			awaitSwitch(ctx, t, gate, &log, onAir)
 			pushers[onAir].start(ctx, t, input())
 		}
 	}
@@ -184,7 +185,7 @@ func await(ctx context.Context, t *testing.T, gate *origin.Gate, log *lockedBuff
 			}
 		}
 		for i, f := range found {
-			if other := found[1-i]; f != nil && other != nil && f.OnAir && other.Bytes == origin.SameYes {
+			if other := found[1-i]; f != nil && other != nil && f.OnAir && other.Bytes == origin.SameYes && !other.Silent && !other.Gone {
 				return i
 			}
 		}

@@ -69,6 +69,18 @@ func (in *switchInput) note(u Unit, now time.Time) standbyUnit {
 	return standbyUnit{Unit: u, mark: m, number: marks.next() - 1}
 }
 
+// late is how long a picture may fail to come, bound or two pictures' time.
+func (in *switchInput) late(bound time.Duration) time.Duration {
+	step := ticksToDuration(in.marks[in.lead].longestStep(), int64(in.tracks[in.lead].ClockRate))
+	step = min(step, 4*in.owner.part) // a jump of its clock is not its rate
+	return max(bound, 2*step)
+}
+
+// silent tells whether nothing comes of what should.
+func (in *switchInput) silent(now time.Time) bool {
+	return now.Sub(in.latest) > in.late(in.owner.patience())
+}
+
 // alike tells whether two inputs have the same tracks, as far as is announced.
 func (in *switchInput) alike(other *switchInput) bool {
 	if len(in.tracks) != len(other.tracks) {

@@ -11,6 +11,9 @@ type Standing struct {
 	OnAir bool  `json:"on_air"`
 	Gone  bool  `json:"-"` // replaced, and about to be disconnected
 
+	// Silent: it is connected and sends no pictures.
+	Silent bool `json:"silent,omitempty"`
+
 	// Bytes tells whether a standby sends what is on air.
 	Bytes SameBytes `json:"bytes,omitempty"`
 
@@ -23,7 +26,7 @@ type Standing struct {
 func (in *switchInput) standing() Standing {
 	in.owner.mu.Lock()
 	defer in.owner.mu.Unlock()
-	s := Standing{Input: in.name, OnAir: in == in.owner.onAir, Gone: in.err != nil}
+	s := Standing{Input: in.name, OnAir: in == in.owner.onAir, Gone: in.err != nil, Silent: in.silent(time.Now())}
 	if !s.OnAir {
 		s.Bytes, s.BehindSeconds = in.match.verdict, in.behind().Seconds()
 	}

@@ -109,7 +109,7 @@ type programme struct {
 	publications [][]Unit
 	closed       int
 	times        []time.Time
-	refuse       error
+	fails        int // write fails after so many units; 0: never
 }
 
 type recording struct {
@@ -121,9 +121,6 @@ type recording struct {
 func (p *programme) open([]Track) (publication, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.refuse != nil {
-		return nil, p.refuse
-	}
 	p.publications = append(p.publications, nil)
 	return &recording{p, len(p.publications) - 1, make(chan struct{})}, nil
 }
@@ -131,6 +128,9 @@ func (p *programme) open([]Track) (publication, error) {
 func (r *recording) Write(u Unit) error {
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()
+	if r.p.fails > 0 && r.n == 0 && len(r.p.publications[0]) == r.p.fails {
+		return errNoMedia
+	}
 	r.p.publications[r.n] = append(r.p.publications[r.n], u)
 	r.p.times = append(r.p.times, time.Now())
 	return nil
@@ -448,6 +448,23 @@ func TestNewerOfOneInput(t *testing.T) {
 	if len(p.publications) != 2 {
 		t.Errorf("%d publications", len(p.publications))
 	}
+}
+
+// A publication that fails ends the input on air; the standby begins another.
+func TestSwitchAfterFailure(t *testing.T) {
+	p := programme{fails: 300}
+	synctest.Test(t, func(t *testing.T) {
+		s := newInputSwitch(p.open, 225*time.Millisecond, slog.New(slog.DiscardHandler))
+		began := time.Now()
+		var all sync.WaitGroup
+		for _, name := range []Input{Primary, Backup} {
+			all.Go(func() { way{name: name}.play(s, began, act) })
+		}
+		all.Wait()
+		if len(s.inputs) != 1 || len(p.publications) != 2 || len(p.publications[1]) < 500 {
+			t.Errorf("%d inputs, %d publications", len(s.inputs), len(p.publications))
+		}
+	})
 }
 
 // What is kept of a standby is bounded in bytes and time.

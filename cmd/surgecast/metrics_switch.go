@@ -45,7 +45,7 @@ func (m *inputMetrics) Collect(metrics chan<- prometheus.Metric) {
 		}
 		value(onAirDesc, bit(f.Standing.OnAir))
 		if !f.Standing.OnAir {
-			value(sameBytesDesc, bit(f.Standing.Bytes == origin.SameYes))
+			value(sameBytesDesc, bit(f.Standing.Bytes == origin.SameYes && !f.Standing.Silent))
 		}
 		if f.Standing.Bytes == origin.SameYes {
 			value(behindDesc, f.Standing.BehindSeconds)

@@ -64,6 +64,8 @@ func standingText(s origin.Standing) string {
 		return ""
 	case s.OnAir:
 		return ", on air"
+	case s.Silent:
+		return ", stands by and sends nothing"
 	case s.Bytes == origin.SameYes:
 		return fmt.Sprintf(", stands by with the same bytes, %+d ms", int(math.Round(s.BehindSeconds*1000)))
 	case s.Bytes == origin.SameNotKnown:
