@@ -2,6 +2,7 @@ package origin
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
@@ -149,6 +150,15 @@ func (c chosenEssences) notes() (notes []string) {
 		}
 	}
 	return notes
+}
+
+// silentNote is for a feed of a stream itself: a branch may well bring pictures
+// alone.
+const silentNote = "no sound is announced: turn it on at the encoder, unless there is nothing to hear"
+
+// hasSound tells whether sound is among them.
+func (c chosenEssences) hasSound() bool {
+	return slices.ContainsFunc(c.index, func(i int) bool { return c.all[i].kind == essenceAudio })
 }
 
 // form is what a codec demands of its units. It is used by one goroutine.

@@ -332,6 +332,9 @@ func (a *admission) open(n announcement) (*ingest, error) {
 		return nil, err
 	}
 	notes := tracks.notes()
+	if a.branch == "" && !tracks.hasSound() {
+		notes = append(notes, silentNote)
+	}
 	a.gate.feeds[in] = &Feed{
 		Stream: a.stream, Branch: a.branch, Protocol: a.protocol, Transport: n.transport, Broadcaster: a.broadcaster,
 		Remote: a.remote.String(), Codecs: tracks.names(), Since: time.Now(), Notes: notes,

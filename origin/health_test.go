@@ -2,7 +2,6 @@ package origin
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -18,9 +17,10 @@ import (
 
 // watched is an ingest whose units are put in by hand, on a clock of its own.
 type watched struct {
-	in  *ingest
-	log bytes.Buffer
-	at  time.Time // of the feed's beginning
+	in     *ingest
+	chosen chosenEssences
+	log    bytes.Buffer
+	at     time.Time // of the feed's beginning
 }
 
 func newWatched(t testing.TB, essences ...essence) *watched {
@@ -30,6 +30,7 @@ func newWatched(t testing.TB, essences ...essence) *watched {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.chosen = chosen
 	w.in = newIngest(announcement{tracks: essences}, chosen, func([]Track) (publication, error) {
 		return nowhere{}, nil
 	}, slog.New(slog.NewTextHandler(&w.log, nil)))
@@ -132,11 +133,16 @@ func (m material) play(t *testing.T) *watched {
 	if text, err := exec.Command("ffmpeg", arguments...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	return playTS(t, file)
+	w, err := playTS(t, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }
 
-// playTS gives a file to a feed, each unit when it is to be decoded.
-func playTS(t *testing.T, file string) *watched {
+// playTS gives a file to a feed, each unit when it is to be decoded, until the
+// feed refuses one.
+func playTS(t *testing.T, file string) (*watched, error) {
 	t.Helper()
 	reader := &mpegts.Reader{R: openFile(t, file)}
 	if err := reader.Initialize(); err != nil {
@@ -146,11 +152,16 @@ func playTS(t *testing.T, file string) *watched {
 	for _, track := range reader.Tracks() {
 		essences = append(essences, mpegtsEssence(track.Codec))
 	}
+	if _, err := chooseEssences(essences, false); err != nil {
+		return nil, err
+	}
 	w := newWatched(t, essences...)
+	var refused error
 	take := func(track int, pts, dts int64, payload [][]byte) error {
 		u := timedUnit{track: track, pts: ticksToDuration(pts, 90000), dts: ticksToDuration(dts, 90000), dtsKnown: true, payload: payload}
 		u.arrival = w.at.Add(u.dts)
-		return w.in.take(u)
+		refused = w.in.take(u)
+		return refused
 	}
 	for i, track := range reader.Tracks() {
 		picture := func(pts, dts int64, au [][]byte) error { return take(i, pts, dts, au) }
@@ -174,16 +185,11 @@ func playTS(t *testing.T, file string) *watched {
 			reader.OnDataMPEG4Audio(track, frames(1920))
 		case *tscodecs.Opus:
 			reader.OnDataOpus(track, frames(1800))
-		default:
-			t.Fatalf("track %T", track.Codec)
 		}
 	}
 	for reader.Read() == nil {
 	}
-	if w.in.units.Load() == 0 {
-		t.Fatal(fmt.Errorf("nothing came of %s", file))
-	}
-	return w
+	return w, refused
 }
 
 func openFile(t testing.TB, name string) *os.File {
