@@ -1,6 +1,6 @@
 # Every target does its own set-up; `make demo` and `make test` are all a newcomer needs.
 export GOTOOLCHAIN = auto
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 LIBRARY = relay/player/dist/hls.min.js
 PARSER = cmd/surgecast/conformance/node_modules/hls-parser/package.json
 

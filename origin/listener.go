@@ -213,6 +213,12 @@ func pendingOf(conn net.Conn) (*pendingConn, bool) {
 	}
 }
 
+// awaitMedia gives who has shown the key time for its first media.
+func (c *pendingConn) awaitMedia() {
+	c.place.admit(true)
+	c.timer.Reset(mediaTimeout)
+}
+
 // admitted ends the time for the handshake: the connection publishes.
 func (c *pendingConn) admitted() {
 	c.timer.Stop()

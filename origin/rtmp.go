@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -44,8 +45,8 @@ type RTMPConfig struct {
 // encoders put them together from "server" and "stream key"; a branch of the
 // stream stands between both.
 //
-// A connection that was not admitted holds one message at most, 10 MiB of
-// address space; Gate's places bound how many there are.
+// What messages take of the memory rtmpChunks bounds, for those who were not
+// admitted yet to 256 KiB; Gate's places bound how many there are.
 type RTMP struct {
 	gate     *Gate
 	logger   *slog.Logger
@@ -117,8 +118,9 @@ func (r *RTMP) serve(conn net.Conn) {
 		r.logger.Debug("connection closed", "protocol", r.protocol, "remote", remote.String(), "reason", err)
 		return
 	}
-	pending.admitted()
+	pending.awaitMedia()
 	feed := &rtmpFeed{admission: admitted, transport: r.protocol, line: tcpLine(conn), begin: func(in *ingest) {
+		pending.admitted()
 		r.conns.Go(func() {
 			_ = in.run()        // has logged it
 			_ = pending.Close() // if it isn't that which has ended
@@ -134,7 +136,11 @@ func (r *RTMP) admit(conn net.Conn) (server *gortmplib.ServerConn, admitted *adm
 			err = errRTMPHandshake
 		}
 	}()
-	server = &gortmplib.ServerConn{RW: rtmpConn{conn}}
+	chunks := newRTMPChunks(conn)
+	server = &gortmplib.ServerConn{RW: struct {
+		io.Reader
+		io.Writer
+	}{chunks, rtmpWriter{conn}}}
 	if err := server.Initialize(); err != nil {
 		return nil, nil, errRTMPHandshake
 	}
@@ -153,6 +159,7 @@ func (r *RTMP) admit(conn net.Conn) (server *gortmplib.ServerConn, admitted *adm
 		_ = server.RejectAction()
 		return nil, nil, err
 	}
+	chunks.admitted()
 	if err := server.AcceptAction(); err != nil {
 		return nil, nil, errRTMPHandshake
 	}
@@ -169,13 +176,13 @@ func rtmpTarget(path string) (stream, branch, key string) {
 	return stream, branch, key
 }
 
-// rtmpConn bounds how long a write may take. Reads are bounded by the handshake's
-// time, and by ingest afterwards.
-type rtmpConn struct{ net.Conn }
+// rtmpWriter bounds how long a write may take. Reads are bounded by the
+// handshake's time, and by ingest afterwards.
+type rtmpWriter struct{ conn net.Conn }
 
-func (c rtmpConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(rtmpWriteTimeout)); err != nil {
+func (w rtmpWriter) Write(b []byte) (int, error) {
+	if err := w.conn.SetWriteDeadline(time.Now().Add(rtmpWriteTimeout)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(b)
+	return w.conn.Write(b)
 }

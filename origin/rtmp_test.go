@@ -8,13 +8,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"net/url"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bluenviron/gortmplib"
@@ -167,38 +170,75 @@ func TestRTMPRefuses(t *testing.T) {
 	}
 }
 
-// Who sends half a handshake is dropped in time, and 200 of them do not keep a
-// good encoder out.
+// Who sends half a handshake, of RTMP or of TLS, is dropped in time, and 200 of
+// them do not keep a good encoder out.
 func TestRTMPHalfHandshakes(t *testing.T) {
-	s := startRTMP(t, GateConfig{}, nil, func(r *RTMP) { r.listener.handshake = 2 * time.Second })
+	for scheme, c := range map[string]struct {
+		secure *tls.Config
+		half   []byte
+	}{
+		"rtmp":  {nil, []byte{3, 0, 0, 0}},
+		"rtmps": {selfSigned(t), []byte{0x16, 3, 1, 2, 0, 1}},
+	} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			s := startRTMP(t, GateConfig{}, c.secure, func(r *RTMP) { r.listener.handshake = 2 * time.Second })
+			wait := halfHandshakes(t, s.Addr(), c.half)
+			client := &gortmplib.Client{
+				URL:       &url.URL{Scheme: scheme, Host: s.Addr().String(), Path: "/theatre/" + testKey},
+				Publish:   true,
+				TLSConfig: &tls.Config{InsecureSkipVerify: true},
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := client.Initialize(ctx); err != nil {
+				t.Fatalf("a good encoder: %v\n%s", err, s.log)
+			}
+			client.Close()
+			wait()
+		})
+	}
+}
+
+// halfHandshakes begins 200 connections, and wait holds that all get closed.
+func halfHandshakes(t *testing.T, address net.Addr, half []byte) (wait func()) {
+	t.Helper()
 	conns := make([]net.Conn, 200)
 	for i := range conns {
-		conn, err := net.Dial("tcp", s.Addr().String())
+		conn, err := net.Dial("tcp", address.String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
-		if _, err := conn.Write([]byte{3, 0, 0, 0}); err != nil {
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := conn.Write(half); err != nil {
 			t.Log(err) // it had to make room already
 		}
 		conns[i] = conn
 	}
-	client := &gortmplib.Client{
-		URL:     &url.URL{Scheme: "rtmp", Host: s.Addr().String(), Path: "/theatre/" + testKey},
-		Publish: true,
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if err := client.Initialize(ctx); err != nil {
-		t.Fatalf("a good encoder: %v\n%s", err, s.log)
-	}
-	client.Close()
-	for _, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
-			t.Fatal("half a handshake is still there after 5 s")
+	return func() {
+		t.Helper()
+		for _, conn := range conns {
+			awaitClosed(t, conn)
 		}
 	}
+}
+
+// Who has shown the key and sends nothing does not stay.
+func TestRTMPKeyWithoutMedia(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &places{maxTotal: 1, maxPerAddress: 1, logger: slog.New(slog.DiscardHandler)}
+		place, _ := p.take(netip.MustParseAddr("192.0.2.1"), func() {})
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		conn := newPendingConn(ours, handshakeTimeout, place)
+		defer conn.Close()
+		time.Sleep(handshakeTimeout - time.Second)
+		conn.awaitMedia()
+		began := time.Now()
+		if _, err := theirs.Read(make([]byte, 1)); err == nil || time.Since(began) != mediaTimeout {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
 }
 
 func isTimeout(err error) bool {

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
 )
 
 // awaitClosed waits until the other side closes the connection.
@@ -122,6 +124,33 @@ func TestRTSPHalfHandshakesDelayNobody(t *testing.T) {
 			s.log.await(t, "encoder connected")
 		})
 	}
+}
+
+// So it is over TLS, with half a hello of that.
+func TestRTSPSHalfHandshakes(t *testing.T) {
+	t.Parallel()
+	config := RTSPConfig{Listen: "127.0.0.1:0", TLS: selfSigned(t)}
+	gate, _, log := testGate(GateConfig{})
+	config.Gate, config.Logger = gate, gate.logger
+	r, err := NewRTSP(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.listener.handshake = 2 * time.Second
+	runUntilEnd(t, r.Run)
+	wait := halfHandshakes(t, r.Addr(), []byte{0x16, 3, 1, 2, 0, 1})
+	tracks, _ := testFile(t, "testdata/bframes.mp4")
+	client := &gortsplib.Client{TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+	began := time.Now()
+	err = client.StartRecording("rtsps://publish:"+testKey+"@"+r.Addr().String()+"/theatre", &description.Session{Medias: newEncoder(t, tracks).medias})
+	if err != nil {
+		t.Fatalf("a good encoder: %v\n%s", err, log)
+	}
+	client.Close()
+	if took := time.Since(began); took > handshakeTimeout/4 {
+		t.Errorf("the encoder was delayed by %v", took)
+	}
+	wait()
 }
 
 func TestRTSPDisconnectCloses(t *testing.T) {

@@ -192,7 +192,11 @@ func (s *SRT) admit(ctx context.Context, request srt.ConnRequest) (srt.Conn, *ad
 
 // serve ends with the connection.
 func (s *SRT) serve(conn srt.Conn, admitted *admission) {
+	// Who only keeps the line alive would be waited for without end.
+	silent := time.AfterFunc(mpegtsProbeTime+time.Second, func() { _ = conn.Close() })
+	defer silent.Stop()
 	feed := &mpegtsFeed{admission: admitted, transport: "SRT", line: srtLine(conn), begin: func(in *ingest) {
+		silent.Stop()
 		s.conns.Go(func() {
 			_ = in.run()     // has logged it
 			_ = conn.Close() // if it isn't that which has ended

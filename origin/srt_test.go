@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,21 +134,73 @@ func TestSRTJunk(t *testing.T) {
 			}
 		}
 	}
-	config := srt.DefaultConfig()
-	config.StreamId = "publish:theatre:" + testKey
-	config.ConnectionTimeout = time.Second
-	// The library calls once, and the kernel may have no room for its hello.
-	var conn srt.Conn
-	for range 5 {
-		if conn, err = srt.Dial("srt", s.Addr().String(), config); err == nil {
-			break
+	conn := srtConnect(t, s)
+	conn.Close()
+	s.log.await(t, errSRTGarbage.Error())
+}
+
+// 200 callers that leave after the first half of the handshake, and some with
+// wrong keys whose refusals wait, do not delay a good one.
+func TestSRTHalfHandshakes(t *testing.T) {
+	t.Parallel()
+	s := startSRT(t, "")
+	for range 200 {
+		conn, err := net.Dial("udp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		// The kernel may have no room for a hello, and others are there to be asked.
+		if _, err := conn.Write(srtInduction()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wrong sync.WaitGroup
+	defer wrong.Wait()
+	for range 20 {
+		wrong.Go(func() {
+			if conn, err := srtDial(s, "wrong"); err == nil {
+				conn.Close()
+				t.Error("let in with a wrong key")
+			}
+		})
+	}
+	s.log.await(t, ErrKeyRefused.Error())
+	began := time.Now()
+	conn := srtConnect(t, s)
+	conn.Close()
+	t.Logf("in after %v", time.Since(began))
+}
+
+// srtConnect calls until it gets through, as real callers do; the library calls
+// once, and the kernel may have no room for its hello.
+func srtConnect(t *testing.T, s *srtServer) srt.Conn {
+	t.Helper()
+	conn, err := srtDial(s, testKey)
+	for range 4 {
+		if err != nil {
+			conn, err = srtDial(s, testKey)
 		}
 	}
 	if err != nil {
 		t.Fatalf("a good encoder: %v\n%s", err, s.log)
 	}
-	conn.Close()
-	s.log.await(t, errSRTGarbage.Error())
+	return conn
+}
+
+func srtDial(s *srtServer, key string) (srt.Conn, error) {
+	config := srt.DefaultConfig()
+	config.StreamId = "publish:theatre:" + key
+	config.ConnectionTimeout = time.Second
+	return srt.Dial("srt", s.Addr().String(), config)
+}
+
+// srtInduction is the first hello of a caller.
+func srtInduction() []byte {
+	hello := append([]byte{0x80}, make([]byte, 15)...)         // control packet 0, to socket 0
+	hello = append(hello, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 99) // version, type, sequence
+	hello = append(hello, 0, 0, 5, 220, 0, 0, 32, 0, 0, 0, 0, 1, 0, 0, 0, 77)
+	return append(hello, make([]byte, 20)...) // cookie, address
 }
 
 // FuzzSRTPacket reads what the library reads on goroutines of its own, where a
