@@ -34,6 +34,7 @@ func TestHitlessAgainAndAgain(t *testing.T) {
 	}
 	for _, protocols := range [][2]string{{"rtsp", "rtsp"}, {"rtmp", "srt"}, {"rtsp", "rtmp"}} {
 		t.Run(strings.Join(protocols[:], " and "), func(t *testing.T) {
+			t.Parallel()
 			hitless(t, 75, 10, protocols[0], protocols[1])
 		})
 	}
