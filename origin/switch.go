@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -241,7 +242,11 @@ func (s *inputSwitch) settle(o *switchOrder, hitless bool) {
 	s.order = nil
 	s.gaveWay = o.to.name == Backup
 	s.changes[SwitchCount{o.to.name, o.trigger, hitless}]++
-	s.logger.Warn("input switched", "to", o.to.name, "trigger", o.trigger, "hitless", hitless, "behind", o.to.behind())
+	level := slog.LevelInfo
+	if o.trigger == TriggerLoss || o.trigger == TriggerStall {
+		level = slog.LevelWarn
+	}
+	s.logger.Log(context.Background(), level, "input switched", "to", o.to.name, "trigger", o.trigger, "hitless", hitless, "behind", o.to.behind())
 }
 
 // show publishes units of the input on air.
