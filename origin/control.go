@@ -39,7 +39,7 @@ func newCatalogue(config Config, epoch relay.Epoch) (*catalogue, error) {
 	for _, s := range config.Streams {
 		c.state.Streams = append(c.state.Streams, relay.CatalogueStream{
 			Name:       s.Name,
-			Renditions: []string{mainRendition},
+			Renditions: s.rungNames(),
 			Constants:  s.Constants,
 			Window:     config.Window,
 			DVR:        s.DVR,

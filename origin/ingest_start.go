@@ -153,6 +153,7 @@ func (in *ingest) write(unit heldUnit) error {
 		PTS:      ticks.pts,
 		DTS:      dts,
 		WallTime: in.wallTime(unit),
+		Clock:    unit.pts,
 		Random:   unit.random,
 		Payload:  unit.shaped.payload,
 	})

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +71,9 @@ type StreamConfig struct {
 	// Languages are those of the audio tracks in the order of the encoder, as
 	// RFC 5646 writes them; fewer than there are tracks, or none, if not known.
 	Languages []string
+	// Rungs are the renditions of the pictures, the top one, which has the sound,
+	// first. None: there is one, main.
+	Rungs []string
 	// DVR is how long viewers can look back beside the live window; 0: not.
 	// The relays are told; the media are kept by a relay.DVR.
 	DVR time.Duration
@@ -192,6 +196,8 @@ func (c *Config) prepare() error {
 			return fmt.Errorf("stream %q: same key %q: write newest_wins or refuse", s.Name, s.SameKey)
 		case !s.keysDiffer():
 			return fmt.Errorf("stream %q: two keys are the same: give each broadcaster its own", s.Name)
+		case !s.rungsValid():
+			return fmt.Errorf("stream %q: rungs %q: write up to %d, each another of a-z, 0-9 and \"-\"; backup and audio-… are taken", s.Name, s.Rungs, maxRungs)
 		case seen[s.Name]:
 			return fmt.Errorf("stream %q is there twice: give each its own name", s.Name)
 		}
@@ -205,7 +211,7 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 	out.SetLength(o.config.Window)
 	last, known := o.journal.stream(c.Name)
 	news := make(chan struct{}, 1)
-	st := &stream{
+	s := &stream{
 		StreamConfig: c,
 		dir:          o.config.Dir,
 		news:         news,
@@ -215,10 +221,27 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 		journal:      o.journal,
 		catalogue:    o.catalogue,
 		logger:       o.config.Logger.With("stream", c.Name),
-		timeline:     newTimeline(mainRendition, out.CreateWindow(mainRendition), o.journal.epoch, c.Constants, o.config.Window, last, known),
 	}
-	st.timeline.news = news
-	return st
+	for _, rendition := range c.rungNames() {
+		t := newTimeline(rendition, out.CreateWindow(rendition), o.journal.epoch, c.Constants, o.config.Window, last, known)
+		t.news = news
+		if s.timeline == nil {
+			s.timeline = t
+		}
+		if t != s.timeline {
+			t.lead = s.timeline
+		}
+		s.pictures = append(s.pictures, &picture{timeline: t})
+	}
+	return s
+}
+
+// rungNames are the renditions of the pictures.
+func (c *StreamConfig) rungNames() []string {
+	if len(c.Rungs) == 0 {
+		return []string{mainRendition}
+	}
+	return slices.Clone(c.Rungs)
 }
 
 // Run keeps the journals until ctx ends. It then ends all publications, with
@@ -256,11 +279,18 @@ func (o *Origin) Epoch() relay.Epoch { return o.journal.epoch }
 // Errors: ErrUnknownStream, ErrCodecUnusable, ErrCodecChanged, ErrEnded,
 // ErrClosed.
 func (o *Origin) Publish(name string, tracks []Track) (*Publication, error) {
+	return o.PublishRung(name, "", tracks)
+}
+
+// PublishRung is Publish for a rung of the stream, "" for the top one. Its
+// segments are those of the rung that leads, the first that publishes; only that
+// one's sound is taken. When the one that leads goes, the next one leads.
+func (o *Origin) PublishRung(name, rung string, tracks []Track) (*Publication, error) {
 	s := o.streams[name]
 	if s == nil {
 		return nil, ErrUnknownStream
 	}
-	return s.publish(tracks)
+	return s.publish(rung, tracks, false)
 }
 
 // End ends a stream for good: its publication is sealed, its lists say that

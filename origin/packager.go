@@ -23,6 +23,7 @@ import (
 type packager struct {
 	timeline *timeline
 	sounds   []*sound      // renditions of their own
+	rungs    []*rung       // other renditions of the pictures
 	tracks   map[int]Track // by id: those in the leading rendition
 	lead     int           // id of the leading track
 	index    map[int]int   // from the unit's track to an id; others are dropped
@@ -60,6 +61,7 @@ type run struct {
 	opened    bool  // its first segment is open
 	shift     int64 // from the unit's DTS to media time
 	last      int64 // media time of the latest frame pushed
+	keys      keyPictures
 }
 
 // closedSegment is what the multivariant playlist is made from.
@@ -67,6 +69,7 @@ type closedSegment struct {
 	bytes    int
 	frames   int // of the leading track
 	duration time.Duration
+	gap      bool
 }
 
 // write takes a unit and publishes what it completes.
@@ -91,6 +94,7 @@ func (p *packager) write(u Unit) error {
 	if p.run == nil || len(f.payload) == 0 {
 		return nil
 	}
+	p.run.keys.see(u, f.dts+f.offset)
 	return p.emit(p.run.segmenter.push(f))
 }
 
@@ -103,6 +107,30 @@ func (p *packager) isLead(u Unit) bool {
 // begins tells whether a run begins with u.
 func (p *packager) begins(u Unit) bool {
 	return p.isLead(u) && u.Random && p.run == nil && p.timeline.mayBegin(time.Now())
+}
+
+// pushRung queues a picture of a rung, and publishes what it completes there.
+func (p *packager) pushRung(r *rung, u Unit) error {
+	if len(u.Payload) == 0 {
+		return nil
+	}
+	r.push(u)
+	if p.run == nil || !p.run.opened {
+		return nil
+	}
+	return p.publish(false)
+}
+
+// beside are the renditions that follow the leading one.
+func (p *packager) beside() []beside {
+	all := make([]beside, 0, len(p.sounds)+len(p.rungs))
+	for _, s := range p.sounds {
+		all = append(all, s)
+	}
+	for _, r := range p.rungs {
+		all = append(all, r)
+	}
+	return all
 }
 
 // pushSound queues a frame of a rendition beside the lead, and publishes what
@@ -177,16 +205,19 @@ func (p *packager) begin(u Unit) error {
 	p.timeline.beginRun(init, lead.ClockRate, u.WallTime)
 	for _, s := range p.sounds {
 		rate := s.track.ClockRate
-		if err := s.begin(rescale(shift, lead.ClockRate, rate), p.soundTime(s, p.shown(&p.run.first))); err != nil {
+		if err := s.begin(rescale(shift, lead.ClockRate, rate), p.inTicks(rate, p.shown(&p.run.first))); err != nil {
 			return err
 		}
+	}
+	for _, r := range p.rungs {
+		r.begin(&p.run.keys, p.inTicks(r.rate, p.shown(&p.run.first)))
 	}
 	return nil
 }
 
-// soundTime is a media time of the lead in the ticks of a sound.
-func (p *packager) soundTime(s *sound, at int64) int64 {
-	return rescale(at, p.tracks[p.lead].ClockRate, s.track.ClockRate)
+// inTicks is a media time of the lead in ticks of rate a second.
+func (p *packager) inTicks(rate int, at int64) int64 {
+	return rescale(at, p.tracks[p.lead].ClockRate, rate)
 }
 
 // frame returns the unit as a frame in media time.
@@ -236,7 +267,7 @@ func (p *packager) emit(pieces []piece) error {
 	return err
 }
 
-// publish brings the sounds to where the lead is, and publishes the lists that
+// publish brings the others to where the lead is, and publishes the lists that
 // have news; lead tells whether the leading one has.
 func (p *packager) publish(lead bool) error {
 	all := []*timeline{p.timeline}
@@ -244,21 +275,22 @@ func (p *packager) publish(lead bool) error {
 	if lead {
 		news = append(news, p.timeline)
 	}
-	for _, s := range p.sounds {
+	for _, one := range p.beside() {
 		var err error
+		f := one.state()
 		if p.run.segmenter.pending == nil {
-			err = s.seal()
+			err = one.seal()
 		} else {
-			err = s.advance(p.soundTime(s, p.run.last+p.run.first.offset))
+			err = f.advance(p.inTicks(f.rate, p.run.last+p.run.first.offset))
 		}
 		if err != nil {
 			return err
 		}
-		p.timeline.reach(ticksDuration(s.next, s.track.ClockRate))
-		all = append(all, s.timeline)
-		if s.news {
-			s.news = false
-			news = append(news, s.timeline)
+		p.timeline.reach(ticksDuration(f.next, f.rate))
+		all = append(all, f.timeline)
+		if f.news {
+			f.news = false
+			news = append(news, f.timeline)
 		}
 	}
 	if len(news) == 0 {
@@ -270,8 +302,9 @@ func (p *packager) publish(lead bool) error {
 // open opens the segment that begins with f, in all renditions.
 func (p *packager) open(f *frame) {
 	p.timeline.openSegment(p.date(f))
-	for _, s := range p.sounds {
-		s.open(p.soundTime(s, p.shown(f)), p.timeline.list.Open)
+	for _, one := range p.beside() {
+		follower := one.state()
+		follower.open(p.inTicks(follower.rate, p.shown(f)), f.random, p.timeline.list.Open)
 	}
 }
 
@@ -307,8 +340,9 @@ func (p *packager) close(last *frame) {
 	if next != nil {
 		end = p.shown(next)
 	}
-	for _, s := range p.sounds {
-		s.close(p.soundTime(s, end))
+	for _, one := range p.beside() {
+		f := one.state()
+		f.close(p.inTicks(f.rate, end))
 	}
 	p.ready = append(p.ready, closedSegment{bytes: p.bytes, frames: p.frames, duration: p.timeline.closeSegment()})
 	p.bytes, p.frames = 0, 0

@@ -55,7 +55,7 @@ func newStageAfter(t testing.TB, dir string, config origin.StreamConfig, before 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.window = s.store.Stream("theatre").Window("main")
+	s.window = s.store.Stream("theatre").Window(append(config.Rungs, "main")[0])
 	before(s.Origin)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -21,8 +21,11 @@ func (o originPublishers) maxKeys() int {
 	return most
 }
 
-func (o originPublishers) accepts(stream, _ string, tracks []Track) error {
-	return o.streams[stream].accepts(tracks)
+func (o originPublishers) accepts(stream, branch string, tracks []Track) error {
+	if branch == backupBranch {
+		branch = "" // what is held to be the same is the top rung
+	}
+	return o.streams[stream].accepts(branch, tracks)
 }
 
 func (o originPublishers) publish(stream, branch string, tracks []Track) (publication, error) {
@@ -30,16 +33,27 @@ func (o originPublishers) publish(stream, branch string, tracks []Track) (public
 	if s == nil {
 		return nil, ErrUnknownStream
 	}
-	if branch == backupBranch {
-		return s.publish(Backup, tracks)
+	top := ""
+	if rungs := o.streams[stream].Rungs; len(rungs) > 0 {
+		top = rungs[0]
 	}
-	return s.publish(Primary, tracks)
+	switch branch {
+	case backupBranch:
+		return s.publish(Backup, tracks)
+	case "", top:
+		return s.publish(Primary, tracks)
+	}
+	p, err := o.PublishRung(stream, branch, tracks)
+	if err != nil {
+		return nil, err // not p: a nil *Publication is not a nil publication
+	}
+	return p, nil
 }
 
 // newSwitch returns the switch before a stream.
 func (o *Origin) newSwitch(s *stream) *inputSwitch {
 	open := func(tracks []Track) (publication, error) {
-		p, err := s.publish(tracks)
+		p, err := s.publish("", tracks, false)
 		if err != nil {
 			return nil, err // not p: a nil *Publication is not a nil publication
 		}
@@ -72,7 +86,7 @@ func (o *Origin) Switches() map[string]map[SwitchCount]int64 {
 
 // entry is what a stream asks of its publishers.
 func (c StreamConfig) entry() entry {
-	e := entry{keys: []publishKey{{key: c.PublishKey}}, sameKey: c.SameKey, branches: []string{backupBranch}}
+	e := entry{keys: []publishKey{{key: c.PublishKey}}, sameKey: c.SameKey, branches: append(slices.Clone(c.Rungs), backupBranch)}
 	for _, name := range slices.Sorted(maps.Keys(c.Broadcasters)) {
 		e.keys = append(e.keys, publishKey{broadcaster: name, key: c.Broadcasters[name]})
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,8 +73,10 @@ func (o *Origin) raiseEpoch(witnesses []Witness) error {
 	}
 	for _, s := range o.streams {
 		s.mu.Lock()
-		if s.timeline.born.IsZero() {
-			s.timeline.epoch = o.journal.epoch
+		for _, t := range s.timelines() {
+			if t.born.IsZero() {
+				t.epoch = o.journal.epoch
+			}
 		}
 		s.mu.Unlock()
 	}
@@ -112,21 +115,22 @@ type past struct {
 
 // goBeyond sees to it that a stream that begins anew repeats no number.
 func (p *past) goBeyond() {
-	t := p.timeline
-	if !t.born.IsZero() || p.newest == 0 {
+	if !p.timeline.born.IsZero() || p.newest == 0 {
 		return
 	}
-	t.list.MediaSequence = max(t.list.MediaSequence, p.newest+rebirthLead)
-	t.discontinuity = max(t.discontinuity, p.numbers.Discontinuity)
-	t.list.DiscontinuitySequence = t.discontinuity
-	t.list.Open.Discontinuity = true
-	t.nextInit = max(t.nextInit, p.numbers.Init+1)
+	for _, t := range p.timelines() {
+		t.list.MediaSequence = max(t.list.MediaSequence, p.newest+rebirthLead)
+		t.discontinuity = max(t.discontinuity, p.numbers.Discontinuity)
+		t.list.DiscontinuitySequence = t.discontinuity
+		t.list.Open.Discontinuity = true
+		t.nextInit = max(t.nextInit, p.numbers.Init+1)
+	}
 }
 
 // restore makes the stream's timelines from what there is, and publishes them.
 // The error says why that can't be.
 func (p *past) restore(ctx context.Context) error {
-	lead, err := p.find(ctx, mainRendition, math.MaxUint64)
+	lead, err := p.find(ctx, p.top(), math.MaxUint64)
 	if err != nil {
 		return err
 	}
@@ -140,21 +144,22 @@ func (p *past) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := []*restoration{lead}
+	if err := lead.collect(ctx, p.Name, p.witnesses); err != nil {
+		return err
+	}
+	all := append([]*restoration{lead}, p.rungsLike(ctx, lead)...)
 	for _, name := range renditions {
-		if name == mainRendition {
+		if slices.Contains(p.rungNames(), name) {
 			continue
 		}
 		r, err := p.find(ctx, name, lead.list.OpenSequence())
+		if err == nil {
+			err = r.collect(ctx, p.Name, p.witnesses)
+		}
 		if err != nil {
 			return err
 		}
 		all = append(all, r)
-	}
-	for _, r := range all {
-		if err := r.collect(ctx, p.Name, p.witnesses); err != nil {
-			return err
-		}
 	}
 	for _, r := range all[1:] {
 		if err := r.keepUp(&lead.list); err != nil {
@@ -164,20 +169,56 @@ func (p *past) restore(ctx context.Context) error {
 	return p.resume(all, index, renditions)
 }
 
+// top is the rendition that sets the others' segments.
+func (p *past) top() string { return p.rungNames()[0] }
+
+// rungsLike returns the other rungs; who has no media is as long as lead, and
+// all gap.
+func (p *past) rungsLike(ctx context.Context, lead *restoration) (all []*restoration) {
+	for _, name := range p.rungNames()[1:] {
+		r, err := p.find(ctx, name, lead.list.OpenSequence())
+		if err == nil {
+			err = r.collect(ctx, p.Name, p.witnesses)
+		}
+		if err == nil {
+			_, _, err = r.end()
+		}
+		if err != nil || r.list.OpenSequence() < lead.list.MediaSequence {
+			r = &restoration{rendition: name, media: map[relay.MediaName][]byte{}}
+			r.list.Constants = lead.list.Constants
+			r.list.MediaSequence, r.list.DiscontinuitySequence = lead.list.MediaSequence, lead.list.DiscontinuitySequence
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 // index returns the multivariant playlist and the renditions that it names.
 func (p *past) index(ctx context.Context, lead *restoration) (text []byte, renditions []string, err error) {
-	if renditions, err = relay.ParseMultivariant(lead.index); err == nil && slices.Contains(renditions, mainRendition) {
+	if renditions, err = relay.ParseMultivariant(lead.index); err == nil && p.isIndex(renditions) {
 		return lead.index, renditions, nil
 	}
 	for i := range p.witnesses {
 		if text, err = p.witnesses[i].Index(ctx, p.Name); err != nil {
 			continue
 		}
-		if renditions, err = relay.ParseMultivariant(text); err == nil && slices.Contains(renditions, mainRendition) {
+		if renditions, err = relay.ParseMultivariant(text); err == nil && p.isIndex(renditions) {
 			return text, renditions, nil
 		}
 	}
 	return nil, nil, fmt.Errorf("nobody has its multivariant playlist (%v)", err)
+}
+
+// isIndex tells whether the renditions can be those of the stream: a rung at
+// least, and sounds.
+func (p *past) isIndex(renditions []string) bool {
+	rungs := p.rungNames()
+	for _, name := range renditions {
+		if !slices.Contains(rungs, name) && !strings.HasPrefix(name, soundPrefix) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(renditions, func(name string) bool { return slices.Contains(rungs, name) })
 }
 
 // option is a list that could be taken.

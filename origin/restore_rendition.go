@@ -177,13 +177,13 @@ func (r *restoration) has(s *relay.Segment) bool {
 // gaps for what it lacks.
 func (r *restoration) keepUp(lead *relay.Playlist) error {
 	if r.list.OpenSequence() < lead.MediaSequence {
-		return fmt.Errorf("the list of %s ended long before that of %s", r.rendition, mainRendition)
+		return fmt.Errorf("the list of %s ended long before the leading one", r.rendition)
 	}
 	for n := r.list.OpenSequence(); n < lead.OpenSequence(); n++ {
 		like := &lead.Segments[n-lead.MediaSequence]
 		gap := relay.Segment{
 			Name:            relay.MediaName{Kind: relay.SegmentMedia, Epoch: like.Name.Epoch, Number: n},
-			Map:             r.list.Segments[len(r.list.Segments)-1].Map,
+			Map:             r.lastMap(),
 			Duration:        like.Duration,
 			ProgramDateTime: like.ProgramDateTime,
 			Discontinuity:   like.Discontinuity,
@@ -223,7 +223,15 @@ func (r *restoration) put(w *relay.Window) {
 
 // newestMap returns the init segment that was in force at the end.
 func (r *restoration) newestMap() []byte {
-	return r.media[r.list.Segments[len(r.list.Segments)-1].Map]
+	return r.media[r.lastMap()]
+}
+
+// lastMap names it; the zero name where there was none.
+func (r *restoration) lastMap() relay.MediaName {
+	if n := len(r.list.Segments); n > 0 {
+		return r.list.Segments[n-1].Map
+	}
+	return relay.MediaName{}
 }
 
 // end returns the media time at which the rendition ends, and the number of its

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
@@ -15,7 +16,7 @@ import (
 // and publishes them.
 func (p *past) resume(all []*restoration, index []byte, renditions []string) error {
 	s := p.stream
-	declared, err := restoredTracks(all)
+	declared, families, err := restoredTracks(all, len(s.pictures))
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,10 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 		return err
 	}
 	s.timeline = timelines[0]
-	for _, t := range timelines[1:] {
+	for i, p := range s.pictures {
+		p.timeline, p.family, p.listed = timelines[i], families[i], slices.Contains(renditions, timelines[i].rendition)
+	}
+	for _, t := range timelines[len(s.pictures):] {
 		s.beside = append(s.beside, &sideRendition{timeline: t})
 	}
 	s.declared, s.index = declared, index
@@ -55,7 +59,7 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 		s.logger.Error("journal not saved", "err", err)
 	}
 	s.out.SetIndex(index)
-	s.catalogue.declare(s.Name, renditions)
+	s.catalogue.declare(s.Name, s.renditions())
 	s.catalogue.revise(s.Name)
 	s.lost(time.Now())
 	return nil
@@ -65,36 +69,46 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 // another run, of another epoch. It returns the media time that the list comes
 // to.
 func (t *timeline) resume(r *restoration) (end time.Duration, err error) {
-	if end, t.fragments, err = r.end(); err != nil {
+	if end, t.fragments, err = r.end(); err != nil && len(r.media) > 0 {
 		return 0, err
 	}
 	t.list = r.list
 	t.born, t.base = time.Now(), t.list.OpenSequence()
 	t.discontinuity, t.nextInit = r.discontinuity(), r.newestInit()+1
-	t.initName = t.list.Segments[len(t.list.Segments)-1].Map // of gaps, if those come next
+	t.initName = r.lastMap() // of gaps, if those come next
 	t.date.reach(t.list.End())
 	return end, nil
 }
 
-// restoredTracks returns the track set that a stream had, by its init segments.
-func restoredTracks(all []*restoration) (map[int]Track, error) {
-	declared := map[int]Track{}
+// restoredTracks returns the track set that a stream had, by its init segments,
+// and the families of the codecs of its rungs, which come first.
+func restoredTracks(all []*restoration, rungs int) (declared map[int]Track, families []string, err error) {
+	declared = map[int]Track{}
 	for i, r := range all {
+		if i > 0 && i < rungs && len(r.media) == 0 {
+			families = append(families, "") // it was never there
+			continue
+		}
 		tracks, err := initTracks(r.newestMap())
 		if err != nil {
-			return nil, fmt.Errorf("read the init segment of %s: %w", r.rendition, err)
+			return nil, nil, fmt.Errorf("read the init segment of %s: %w", r.rendition, err)
+		}
+		if i < rungs {
+			families = append(families, family(tracks[videoID].Codec))
 		}
 		if i == 0 {
 			declared = tracks
+		}
+		if i < rungs {
 			continue
 		}
 		var n int
-		if _, err := fmt.Sscanf(r.rendition, "audio-%d", &n); err != nil || n != i-1 || n >= maxSounds || tracks[audioID].Codec == nil {
-			return nil, fmt.Errorf("%s is no rendition that is known", r.rendition)
+		if _, err := fmt.Sscanf(r.rendition, soundPrefix+"%d", &n); err != nil || n != i-rungs || n >= maxSounds || tracks[audioID].Codec == nil {
+			return nil, nil, fmt.Errorf("%s is no rendition that is known", r.rendition)
 		}
 		declared[audioID+n] = tracks[audioID]
 	}
-	return declared, nil
+	return declared, families, nil
 }
 
 // initTracks reads an init segment of ours.

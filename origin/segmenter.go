@@ -156,6 +156,14 @@ func (s *segmenter) cut(last bool) piece {
 	return p
 }
 
+// sealAt closes the segment, with a pending frame that lasts until end.
+func (s *segmenter) sealAt(end int64) []piece {
+	if s.pending == nil {
+		return nil
+	}
+	return append(s.place(max(end-s.pending.dts, 1)), s.cut(true))
+}
+
 // seal ends the run: the pending frame is taken to last as long as the one
 // before it, and the segment is closed. nominal is its duration when it is the
 // only frame. Nothing can be pushed afterwards.

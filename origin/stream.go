@@ -51,13 +51,13 @@ type stream struct {
 	news      chan struct{} // holds one: there is something for the media journal
 
 	mu       sync.Mutex
-	closed   bool        // by the end of Run
-	ended    *time.Timer // until the stream is forgotten; nil while it lives
-	current  *Publication
-	declared map[int]Track // by id, as the first publication had them
-	timeline *timeline
-	meter    meter
-	variant  relay.Variant    // of the leading rendition alone, as published
+	begun    bool             // somebody has led
+	closed   bool             // by the end of Run
+	ended    *time.Timer      // until the stream is forgotten; nil while it lives
+	current  *Publication     // the one that leads; nil while nobody does
+	declared map[int]Track    // by id, as the first publication had them
+	pictures []*picture       // the top rung first; main, where there are no rungs
+	timeline *timeline        // of the one that leads
 	index    []byte           // the multivariant playlist, as published
 	beside   []*sideRendition // audio renditions; none when sound is muxed
 	marks    map[string]bool  // ids of date ranges, used for good
@@ -73,21 +73,26 @@ type sideRendition struct {
 // maxMarks bounds the date ranges of a stream's life.
 const maxMarks = 10_000
 
-// Publication is one publisher's turn on a stream.
+// Publication is one publisher's turn on a stream, or on a rung of it.
 type Publication struct {
-	stream *stream
-	done   chan struct{} // closed when it takes no more units
+	stream  *stream
+	picture *picture
+	tracks  map[int]Track
+	index   map[int]int
+	tied    bool          // its clock is that of the lead
+	done    chan struct{} // closed when it takes no more units
 
 	// Guarded by stream.mu.
-	packager *packager
-	err      error // why it has ended
+	packager *packager // nil unless it leads
+	err      error     // why it has ended
 	began    time.Time
 	segments int
 	stall    *stall // nil unless it stood still, and was filled
 }
 
-// publish begins a publication; the older one is sealed and ends.
-func (s *stream) publish(tracks []Track) (*Publication, error) {
+// publish begins a publication of a rung, "" for the top one; the older one of
+// that is sealed and ends. It leads when nobody else does.
+func (s *stream) publish(rung string, tracks []Track, tied bool) (*Publication, error) {
 	byID, index, err := chooseTracks(tracks)
 	if err != nil {
 		return nil, err
@@ -97,19 +102,33 @@ func (s *stream) publish(tracks []Track) (*Publication, error) {
 	if err := s.over(); err != nil {
 		return nil, err
 	}
-	if err := s.declare(byID, index); err != nil {
+	picture, err := s.picture(rung)
+	if err != nil {
 		return nil, err
 	}
-	if s.current != nil {
-		s.current.end(ErrReplaced)
+	if err := s.suits(picture, byID, index); err != nil {
+		return nil, err
 	}
-	s.birth()
-	p := &Publication{stream: s, done: make(chan struct{}), began: time.Now()}
-	p.packager = newPackager(s.timeline, s.Constants, s.leading(byID), index)
-	p.packager.sounds = s.sounds(byID)
-	p.packager.closed = p.segmentClosed
-	s.current = p
-	s.logger.Info("publisher connected", "tracks", families(byID))
+	if picture.current != nil {
+		picture.current.leave(ErrReplaced)
+	}
+	p := &Publication{stream: s, picture: picture, tracks: byID, index: index, tied: tied, done: make(chan struct{}), began: time.Now()}
+	switch {
+	case s.current == nil && !s.begun && picture != s.pictures[0]:
+		// It waits for the top rung.
+	case s.current == nil || s.outdoes(p):
+		if err := s.lead(p); err != nil {
+			return nil, err
+		}
+	default:
+		s.rung(picture).join(byID[videoID], tied)
+	}
+	picture.current, picture.family = p, family(byID[videoID].Codec)
+	logger := s.logger
+	if len(s.pictures) > 1 {
+		logger = logger.With("rung", picture.timeline.rendition)
+	}
+	logger.Info("publisher connected", "tracks", families(byID))
 	return p, nil
 }
 
@@ -152,8 +171,8 @@ func (s *stream) birth() {
 	if !s.timeline.birth(now) {
 		return
 	}
-	for _, r := range s.beside {
-		r.timeline.birth(now)
+	for _, t := range s.timelines()[1:] {
+		t.birth(now)
 	}
 	s.journal.note(s.Name, s.record())
 	if err := s.journal.save(); err != nil {
@@ -164,8 +183,8 @@ func (s *stream) birth() {
 // record is what the journal keeps: of all renditions the newest number.
 func (s *stream) record() streamRecord {
 	record := s.timeline.record()
-	for _, r := range s.beside {
-		record.Init = max(record.Init, r.timeline.record().Init)
+	for _, t := range s.timelines()[1:] {
+		record.Init = max(record.Init, t.record().Init)
 	}
 	return record
 }
@@ -182,18 +201,37 @@ func (p *Publication) Write(u Unit) error {
 	if p.err != nil {
 		return p.err
 	}
-	if p.stream.loss.filler != nil && p.packager.isLead(u) {
-		if !p.resumes(u, time.Now()) {
-			return nil
-		}
-		p.stream.endFill()
-	}
-	if err := p.packager.write(u); err != nil {
+	if err := p.write(u); err != nil {
 		p.end(err)
 		return err
 	}
 	p.stream.heard()
 	return nil
+}
+
+func (p *Publication) write(u Unit) error {
+	s := p.stream
+	key := u.Random && p.index[u.Track] == videoID
+	switch {
+	case s.current == p:
+	case s.current == nil && p.picture != s.pictures[0] && time.Since(p.began) < topPatience:
+		return nil // see publish
+	case s.current == nil, key && s.loss.filler != nil: // the one that leads stands still
+		if err := s.lead(p); err != nil {
+			return err
+		}
+	case p.index[u.Track] == videoID:
+		return s.current.packager.pushRung(s.rung(p.picture), u)
+	default:
+		return nil // the sound is the lead's
+	}
+	if s.loss.filler != nil && p.packager.isLead(u) {
+		if !p.resumes(u, time.Now()) {
+			return nil
+		}
+		s.endFill()
+	}
+	return p.packager.write(u)
 }
 
 // Close seals the open segment with what is pending and ends the publication.
@@ -208,20 +246,39 @@ func (p *Publication) Close() {
 // units, be it closed, replaced or failed.
 func (p *Publication) Done() <-chan struct{} { return p.done }
 
-// end needs stream.mu.
+// end ends it, and lets another rung lead if this one did. It needs stream.mu.
 func (p *Publication) end(reason error) {
-	if p.err != nil {
-		return
-	}
+	p.leave(reason)
+	p.stream.promote()
+}
+
+// sealed ends the lead of p. It needs stream.mu.
+func (p *Publication) sealed() {
 	if err := p.packager.seal(); err != nil {
 		p.stream.logger.Error("segment not sealed", "err", err)
 	}
+	p.packager, p.stream.current = nil, nil
+}
+
+// leave ends it. It needs stream.mu.
+func (p *Publication) leave(reason error) {
+	if p.err != nil {
+		return
+	}
+	s := p.stream
+	if s.current == p {
+		p.sealed()
+	} else if r := s.rung(p.picture); r != nil {
+		r.leave()
+	}
+	if p.picture.current == p {
+		p.picture.current = nil
+	}
 	p.err = reason
-	p.stream.current = nil
-	p.stream.heard()
-	p.stream.hasten()
+	s.heard()
+	s.hasten()
 	close(p.done)
-	p.stream.logger.Info("publisher gone", "reason", reason, "after", time.Since(p.began).Round(time.Millisecond), "segments", p.segments)
+	s.logger.Info("publisher gone", "reason", reason, "after", time.Since(p.began).Round(time.Millisecond), "segments", p.segments)
 }
 
 // segmentClosed notes how far the stream has come, and says so in the
@@ -231,26 +288,22 @@ func (p *Publication) segmentClosed(c closedSegment) {
 	s := p.stream
 	p.segments++
 	s.journal.note(s.Name, s.record())
-	s.meter.add(c.bytes, c.duration)
-	measured := float64(c.frames) / max(c.duration.Seconds(), 0.001)
-	if s.variant.FrameRate > 0 && s.variant.FrameRate-measured < 1 && measured-s.variant.FrameRate < 1 {
-		measured = s.variant.FrameRate // not another revision for a frame more or less
+	p.picture.meter.add(c.bytes, c.duration)
+	p.picture.describe(p.packager.describe(), c)
+	p.picture.listed, p.picture.gaps = true, 0
+	if len(s.published()) < len(s.timelines()) || s.rungsExpected(p.segments) {
+		return // nobody is led to a list that is not there yet
 	}
-	for _, r := range s.beside {
-		if r.timeline.window.Version() == nil {
-			return // nobody is led to a list that is not there yet
-		}
-	}
-	s.variant = newVariant(mainRendition, p.packager.describe(), &s.meter, measured)
-	v := s.withSounds(s.variant, p.packager.sounds)
-	index := relay.MultivariantText([]relay.Variant{v}, s.soundLines(p.packager.sounds)...)
+	variants := s.variants(p.packager.sounds)
+	index := relay.MultivariantText(variants, s.soundLines(p.packager.sounds)...)
 	if bytes.Equal(index, s.index) {
 		return
 	}
 	s.index = index
 	s.out.SetIndex(index)
 	if s.catalogue.revise(s.Name) {
-		s.logger.Info("stream live", "codecs", v.Codecs, "width", v.Width, "height", v.Height, "frame_rate", v.FrameRate)
+		v := variants[0]
+		s.logger.Info("stream live", "codecs", v.Codecs, "width", v.Width, "height", v.Height, "frame_rate", v.FrameRate, "variants", len(variants))
 	}
 }
 
@@ -264,9 +317,7 @@ func (s *stream) end() error {
 	if s.closed {
 		return ErrClosed
 	}
-	if s.current != nil {
-		s.current.end(ErrEnded)
-	}
+	s.leaveAll(ErrEnded)
 	s.endFill()
 	length := s.Constants.TargetDuration
 	for _, t := range s.timelines() {
@@ -290,8 +341,14 @@ func (s *stream) forget() {
 	s.store.Remove(s.Name)
 }
 
+// timelines are those of all renditions, the leading one first.
 func (s *stream) timelines() []*timeline {
 	all := []*timeline{s.timeline}
+	for _, p := range s.pictures {
+		if p.timeline != s.timeline {
+			all = append(all, p.timeline)
+		}
+	}
 	for _, r := range s.beside {
 		all = append(all, r.timeline)
 	}
@@ -337,8 +394,15 @@ func (s *stream) close() {
 	if s.ended != nil {
 		s.ended.Stop()
 	}
-	if s.current != nil {
-		s.current.end(ErrClosed)
+	s.leaveAll(ErrClosed)
+}
+
+// leaveAll ends all publications. It needs s.mu.
+func (s *stream) leaveAll(reason error) {
+	for _, p := range s.pictures {
+		if p.current != nil {
+			p.current.leave(reason)
+		}
 	}
 	s.endFill()
 	if s.loss.timer != nil {

@@ -72,6 +72,11 @@ func newTimeline(rendition string, w *relay.Window, epoch relay.Epoch, c relay.C
 	return t
 }
 
+// leadAfter makes t the timeline that the others slide with, in place of was.
+func (t *timeline) leadAfter(was *timeline) {
+	t.lead, t.date, t.mediaEnd = nil, was.date, max(t.mediaEnd, was.mediaEnd)
+}
+
 // birth sets where the media sequence begins; it tells whether this was the
 // first call, after which the record should be made durable.
 func (t *timeline) birth(now time.Time) bool {
@@ -109,13 +114,19 @@ func (t *timeline) beginSideRun(init []byte, rate int) {
 		t.list.Open.Discontinuity = true
 		t.discontinuity++
 	}
-	if !slices.Equal(init, t.initBytes) {
-		t.initName = relay.MediaName{Kind: relay.Init, Epoch: t.epoch, Number: t.nextInit}
-		t.initBytes = init
-		t.nextInit++
-		t.window.Put(t.initName, init, 0)
-	}
+	t.setInit(init)
 	t.rate, t.played = rate, 0
+}
+
+// setInit puts an init segment in force, from the next segment on.
+func (t *timeline) setInit(init []byte) {
+	if slices.Equal(init, t.initBytes) {
+		return
+	}
+	t.initName = relay.MediaName{Kind: relay.Init, Epoch: t.epoch, Number: t.nextInit}
+	t.initBytes = init
+	t.nextInit++
+	t.window.Put(t.initName, init, 0)
 }
 
 // openSegment begins a segment start after the run's first frame, whose first

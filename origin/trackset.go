@@ -1,16 +1,19 @@
 package origin
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // toChange is how a stream comes to another track set. A restart alone goes on
 // with the list that players have, and so with what is in it, unless the origin
 // was away for longer than that list is.
 const toChange = `"surgecast end" the stream and restart the origin to change it`
 
-// declare holds a publication to the stream's track set: the first sets it. An
-// audio track that was not declared is dropped, one that is missing stays as it
-// was. It needs s.mu.
-func (s *stream) declare(byID map[int]Track, index map[int]int) error {
+// declare holds a publication that leads to the stream's track set: the first
+// sets it. An audio track that was not declared is dropped, one that is missing
+// stays as it was. A rung may have a codec of its own. It needs s.mu.
+func (s *stream) declare(p *picture, byID map[int]Track, index map[int]int) error {
 	if s.declared == nil {
 		s.declareFirst(byID)
 	}
@@ -29,6 +32,9 @@ func (s *stream) declare(byID map[int]Track, index map[int]int) error {
 	}
 	for id, was := range s.declared {
 		is, ok := byID[id]
+		if id == videoID && (p.family == "" || ok && family(is.Codec) == p.family) {
+			continue
+		}
 		switch {
 		case !ok && id != videoID && len(byID) > 0:
 			byID[id] = was
@@ -43,19 +49,45 @@ func (s *stream) declare(byID map[int]Track, index map[int]int) error {
 	return nil
 }
 
-// accepts tells whether a publication of these tracks would be held to be of
-// another track set.
-func (s *stream) accepts(tracks []Track) error {
+// accepts tells whether a publication of these tracks, to a rung or "", would be
+// held to be of another track set.
+func (s *stream) accepts(rung string, tracks []Track) error {
 	byID, index, err := chooseTracks(tracks)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p, err := s.picture(rung)
+	if err != nil {
+		return err
+	}
+	return s.suits(p, byID, index)
+}
+
+// renditions are the names of all, as relays are told. It needs s.mu.
+func (s *stream) renditions() []string {
+	names := s.rungNames()
+	for _, r := range s.beside {
+		names = append(names, r.timeline.rendition)
+	}
+	return names
+}
+
+// suits tells whether a rung can be of these tracks. It needs s.mu.
+func (s *stream) suits(p *picture, byID map[int]Track, index map[int]int) error {
+	if _, ok := byID[videoID]; !ok && len(s.pictures) > 1 {
+		return fmt.Errorf("%w: a stream with rungs has pictures in each", ErrCodecUnusable)
+	}
 	if s.declared == nil {
 		return nil
 	}
-	return s.declare(byID, index)
+	byID, index = cloneTracks(byID, index)
+	return s.declare(p, byID, index)
+}
+
+func cloneTracks(byID map[int]Track, index map[int]int) (map[int]Track, map[int]int) {
+	return maps.Clone(byID), maps.Clone(index)
 }
 
 // declareFirst fixes the track set and the renditions. Sound that was announced
@@ -81,18 +113,16 @@ func (s *stream) declareFirst(byID map[int]Track) {
 	for n := range sounds {
 		s.declared[audioID+n] = byID[audioID+n]
 	}
-	renditions := []string{mainRendition}
-	if video && (sounds > 1 || sounds == 1 && s.Audio == AudioSeparate) {
+	if video && (sounds > 1 || sounds == 1 && (s.Audio == AudioSeparate || len(s.pictures) > 1)) {
 		last, known := s.journal.stream(s.Name)
 		for i := range sounds {
-			name := fmt.Sprintf("audio-%d", i)
-			renditions = append(renditions, name)
+			name := fmt.Sprintf("%s%d", soundPrefix, i)
 			t := newTimeline(name, s.out.CreateWindow(name), s.journal.epoch, s.Constants, s.window, last, known)
 			t.lead, t.news = s.timeline, s.news
 			s.beside = append(s.beside, &sideRendition{timeline: t})
 		}
 	}
-	s.catalogue.declare(s.Name, renditions)
+	s.catalogue.declare(s.Name, s.renditions())
 }
 
 // chooseTracks picks the tracks to package, by id, and maps the publication's

@@ -41,6 +41,10 @@ type Unit struct {
 	// its RTCP sender reports, else by the time of arrival.
 	WallTime time.Time
 
+	// Clock is the PTS on the encoder's own count, which renditions of one
+	// encoder have in common where the protocol keeps it.
+	Clock time.Duration
+
 	// Random is true for units that decoding can start at: an IDR picture (for
 	// H.265 any random access picture), each audio frame.
 	Random bool

@@ -142,7 +142,7 @@ func (s *Source) nextPicture() origin.Unit {
 		inGOP %= gop
 	}
 	pts := s.pictureTime(s.picture)
-	u := origin.Unit{Track: 0, PTS: pts, DTS: pts, WallTime: s.wall(ticks(pts, videoClock)), Random: inGOP == 0}
+	u := origin.Unit{Track: 0, PTS: pts, DTS: pts, WallTime: s.wall(ticks(pts, videoClock)), Clock: ticks(pts, videoClock), Random: inGOP == 0}
 	if u.Random {
 		u.Payload = [][]byte{s.sps(), pps(), s.idrSlice()}
 	} else {

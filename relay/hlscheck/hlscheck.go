@@ -88,10 +88,10 @@ func (l *list) segment(i int) {
 	if s.duration.Round(time.Second) > l.target || s.duration >= l.target+time.Second/2 {
 		l.complain("segment %d of %v", s.msn, s.duration)
 	}
-	if s.init == "" {
+	if s.init == "" && !s.gap { // there is nothing to be put behind it
 		l.complain("segment %d has no EXT-X-MAP in force", s.msn)
 	}
-	if s.discontinuity && !slices.Contains(s.tags, "EXT-X-MAP") {
+	if s.discontinuity && s.init != "" && !slices.Contains(s.tags, "EXT-X-MAP") {
 		l.complain("segment %d is a discontinuity without EXT-X-MAP", s.msn)
 	}
 	if s.date.IsZero() {
