@@ -354,8 +354,10 @@ func (v *stayer) watch(ctx context.Context) {
 			if !ok {
 				break
 			}
-			if v.media(ctx, one.Name); ctx.Err() == nil {
-				v.play(one, ended)
+			if !one.Gap {
+				if v.media(ctx, one.Name); ctx.Err() == nil {
+					v.play(one, ended)
+				}
 			}
 			if part++; msn < next.OpenSequence() && part == len(next.Segments[msn-next.MediaSequence].Parts) {
 				msn, part = msn+1, 0

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"surgecast/origin"
 	"surgecast/origin/origintest"
 	"surgecast/relay/hlscheck"
 )
@@ -35,6 +36,8 @@ func killedOrigin(t *testing.T, keep func(dir string) error) {
 	s := newStory(t)
 	nodes, stopNodes := context.WithCancel(t.Context())
 	first, stopFirst := context.WithCancel(nodes)
+	separate := func(c *OriginConfig) { c.Streams[0].Audio = AudioMode(origin.AudioSeparate) }
+	s.tune = separate
 	feed, stopFeed := context.WithCancel(t.Context())
 	s.startOrigin(first)
 	for i := range 3 {
@@ -42,9 +45,9 @@ func killedOrigin(t *testing.T, keep func(dir string) error) {
 	}
 	<-s.origin.restored
 	s.publish(feed, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
-	time.Sleep(15 * time.Second)
+	time.Sleep(8 * time.Second)
 	crowd := s.startCrowd(6)
-	time.Sleep(10300 * time.Millisecond)
+	time.Sleep(5300 * time.Millisecond)
 
 	before := s.origin.store.Stream("theatre").Window("main").Version()
 	epoch := s.origin.origin.Epoch()
@@ -57,13 +60,13 @@ func killedOrigin(t *testing.T, keep func(dir string) error) {
 	time.Sleep(500 * time.Millisecond)
 
 	back := time.Now()
-	s.tune = func(c *OriginConfig) { c.Dir = dir }
+	s.tune = func(c *OriginConfig) { separate(c); c.Dir = dir }
 	s.startOrigin(nodes)
 	<-s.origin.restored
 	restored := time.Since(back)
 	again, stopAgain := context.WithCancel(t.Context())
 	s.publish(again, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
-	time.Sleep(10 * time.Second)
+	time.Sleep(6 * time.Second)
 	t.Logf("restored %v after the start, %v after the kill; epoch %v after %v", restored, back.Add(restored).Sub(killed), s.origin.origin.Epoch(), epoch)
 
 	now := s.origin.store.Stream("theatre").Window("main").Version()
@@ -74,6 +77,10 @@ func killedOrigin(t *testing.T, keep func(dir string) error) {
 		t.Error(problem)
 	}
 	s.checkEqual()
+	if sound := s.origin.store.Stream("theatre").Window("audio-0").Version(); sound == nil ||
+		now.Playlist.OpenSequence()-sound.Playlist.OpenSequence() > 1 || len(sound.Playlist.Segments) < 15 {
+		t.Error("the sound does not go on with the picture")
+	}
 	ended := time.Now()
 	crowd.stop()
 	crowd.wait.Wait()
