@@ -412,7 +412,7 @@ func TestLossIsCounted(t *testing.T) {
 	if b.in.reception.lost != 8 || pictures != 5*25-4 {
 		t.Errorf("%d packets lost, %d pictures", b.in.reception.lost, pictures)
 	}
-	if n := strings.Count(b.log.String(), "lost or damaged"); n != 1 {
+	if n := strings.Count(b.log.String(), "media from the publisher is lost or damaged"); n != 1 {
 		t.Errorf("%d lines in 4 s: %s", n, &b.log)
 	}
 }
