@@ -99,20 +99,21 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	}
 }
 
-// NotifyMsg hears a message of ours that went along with gossip: a verdict.
+// NotifyMsg hears a message of ours that went along with gossip: verdicts.
 // What can't be read is ignored; a later version may send it.
 func (d *delegate) NotifyMsg(b []byte) {
-	v, err := decodeVerdict(b)
+	verdicts, err := decodeVerdicts(b)
 	if err != nil {
 		d.node.log.Debug("message ignored", "err", err)
-		return
 	}
-	d.node.verdicts.hear(v)
+	for _, v := range verdicts {
+		d.node.verdicts.hear(v)
+	}
 }
 
 // GetBroadcasts gives the verdicts that fit into a packet.
 func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	return d.node.queue.GetBroadcasts(overhead, limit)
+	return d.node.queue.packet(overhead, limit)
 }
 
 // LocalState gives all verdicts to a node that exchanges its knowledge with us.

@@ -196,9 +196,10 @@ func (s *simulation) partition(lasts time.Duration) {
 	share := 0.1 + 0.5*s.fate.Float64()
 	for _, n := range s.at.sorted() {
 		if s.fate.Float64() < share {
-			n.part, n.missed = 1, true
+			n.part = 1
 			s.log("%s is on the other side", n)
 		}
+		n.missed = s.now() + lasts + simByGossip // of what the probers of the other side say
 	}
 	s.after(lasts, func() {
 		s.split = false
@@ -296,7 +297,7 @@ func (s *simulation) deafen(lasts time.Duration) {
 	if n == nil || !s.isolate {
 		return
 	}
-	n.deaf, n.missed = n.id+1, true
+	n.deaf, n.missed = n.id+1, s.now()+lasts+simByGossip
 	s.log("%s is without gossip for %v", n, lasts)
 	s.after(lasts, func() { s.at[n.addr].deaf = 0; s.log("%s has the gossip back", n) })
 }

@@ -34,7 +34,7 @@ const (
 	// simGrave is how long the dead are told what they missed, as memberlist does.
 	simGrave    = 30 * time.Second
 	simPing     = time.Second
-	simExchange = 10 * time.Second
+	simExchange = 5 * time.Second
 	simGossip   = 200 * time.Millisecond
 	simFanout   = 3
 	simPacket   = 1400
@@ -141,12 +141,8 @@ func (r rumor) node() *memberlist.Node {
 func (n *simNode) ping() {
 	n.inLife(simPing, n.ping)
 	s := n.sim
-	if len(n.order) == 0 {
-		return
-	}
 	for range n.order {
-		n.turnOfPing = (n.turnOfPing + 1) % len(n.order)
-		e := n.list[n.order[n.turnOfPing]]
+		e := n.nextToPing()
 		switch {
 		case e.dead && s.now()-e.died < simGrave:
 			n.accuse(e)
@@ -158,6 +154,19 @@ func (n *simNode) ping() {
 			return
 		}
 	}
+}
+
+// nextToPing goes round the list in an order of its own, a new one each time: if
+// all had one order, all would ping the same member, and the next one a minute
+// later.
+func (n *simNode) nextToPing() *heardRumor {
+	if len(n.toPing) == 0 {
+		n.toPing = slices.Clone(n.order)
+		n.sim.wire.Shuffle(len(n.toPing), func(i, j int) { n.toPing[i], n.toPing[j] = n.toPing[j], n.toPing[i] })
+	}
+	next := n.toPing[0]
+	n.toPing = n.toPing[1:]
+	return n.list[next]
 }
 
 // answers tells whether a member would answer us now.
@@ -179,13 +188,17 @@ func (n *simNode) accuse(e *heardRumor) {
 	}
 }
 
-// suspect waits for a sign of life.
+// suspect waits for a sign of life: who lives hears of the suspicion, and denies it.
 func (n *simNode) suspect(e *heardRumor) {
 	e.suspect = true
 	turn := e.turn
 	n.inLife(drawTime(n.sim.wire, 3*time.Second, 6*time.Second), func() {
 		e.suspect = false
-		if e.turn == turn && !e.dead && !n.answers(e) {
+		switch {
+		case e.turn != turn || e.dead:
+		case n.answers(e):
+			n.accuse(e)
+		default:
 			n.bury(e)
 		}
 	})
@@ -273,7 +286,7 @@ func (n *simNode) merge(k knownToSim) {
 // gossip sends some members the verdicts that are queued.
 func (n *simNode) gossip() {
 	n.inLife(simGossip, n.gossip)
-	if n.node.queue.NumQueued() == 0 {
+	if n.node.queue.len() == 0 {
 		return
 	}
 	s := n.sim
@@ -296,19 +309,21 @@ func (n *simNode) packet(at netip.AddrPort, messages ...[]byte) {
 		if to := s.at[at]; n.feeds(to) {
 			to.do(func() {
 				for _, m := range messages {
-					to.hearVerdict(s.readVerdict(m))
+					for _, v := range s.readVerdicts(m) {
+						to.hearVerdict(v)
+					}
 				}
 			})
 		}
 	})
 }
 
-// readVerdict reads a message once for all who hear it.
-func (s *simulation) readVerdict(b []byte) Verdict {
+// readVerdicts reads a message once for all who hear it.
+func (s *simulation) readVerdicts(b []byte) []Verdict {
 	v, known := s.read[string(b)]
 	if !known {
 		var err error
-		if v, err = decodeVerdict(b); err != nil {
+		if v, err = decodeVerdicts(b); err != nil {
 			s.fail("verdict %q: %v", b, err)
 		}
 		s.read[string(b)] = v
@@ -329,7 +344,7 @@ func (n *simNode) tellVerdict(v Verdict) {
 		return
 	}
 	n.sim.log("%s says %s of %s %s", n, v.Opinion, n.sim.whose(v.Target), v.Failure)
-	waiting, message := n.node.waitingFor(v), encodeVerdict(v)
+	waiting, message := n.node.waitingFor(v), encodeVerdicts(v)[0]
 	for _, e := range n.living() {
 		if waiting[e.name] && n.sim.wire.Float64() >= n.sim.loss {
 			n.packet(e.at, message)
@@ -367,6 +382,6 @@ func (n *simNode) settle() {
 // forgetList forgets the list of an earlier life.
 func (n *simNode) forgetList() {
 	n.list, n.order = make(map[string]*heardRumor), nil
-	n.turn, n.turnOfPing = 0, 0
+	n.turn, n.toPing = 0, nil
 	n.retry, n.alone = firstRetry, true
 }

@@ -38,7 +38,7 @@ type simulation struct {
 	split  bool                   // the network is in two parts
 	cuts   map[[2]netip.Addr]bool // no HTTP from the first to the second
 	loss   float64                // of packets
-	read   map[string]Verdict     // messages that were read: one reading for all who hear it
+	read   map[string][]Verdict   // messages that were read: one reading for all who hear it
 	checks simChecks
 
 	trace   []byte
@@ -111,7 +111,7 @@ func newSimulation(c simConfig) *simulation {
 		fate:      draw(1), wire: draw(2), names: draw(3),
 		at:    make(simHosts),
 		cuts:  make(map[[2]netip.Addr]bool),
-		read:  make(map[string]Verdict),
+		read:  make(map[string][]Verdict),
 		began: time.Now(),
 	}
 	s.checks = newSimChecks(s)

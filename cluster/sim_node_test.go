@@ -29,17 +29,18 @@ type simNode struct {
 	frozen   []func() // what came due while it hung
 	part     int      // of the network; those in different parts don't reach each other
 	deaf     int      // the same, for gossip alone
-	missed   bool     // it was without the others for a while
+	// Until missed it may not know what others said while it did not hear them.
+	missed time.Duration
 
 	// Of the list, see sim_gossip_test.go.
-	life       int
-	list       map[string]*heardRumor
-	order      []string // names, sorted
-	turn       int
-	turnOfPing int
-	retry      time.Duration
-	alone      bool
-	leaving    bool
+	life    int
+	list    map[string]*heardRumor
+	order   []string // names, sorted
+	toPing  []string // names, in the order of their turns
+	turn    int
+	retry   time.Duration
+	alone   bool
+	leaving bool
 
 	viewed, judged   <-chan struct{}
 	greeting, noting bool
@@ -102,7 +103,7 @@ func (s *simulation) bootAs(role Role, at netip.AddrPort, name string) *simNode 
 	}
 	n := &simNode{sim: s, id: len(s.born), role: role, addr: at, node: node, up: true, birth: s.now()}
 	if before := s.at[at]; before != nil {
-		n.part, n.deaf = before.part, before.deaf
+		n.part, n.deaf, n.missed = before.part, before.deaf, before.missed
 	}
 	node.mu.Lock()
 	old := node.name

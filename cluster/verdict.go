@@ -43,10 +43,11 @@ type Verdict struct {
 	Sequence uint64  // grows with each verdict that the prober gives
 }
 
-// maxVerdicts bounds what a node remembers: two hundred relays seen by ten
-// probers each. Beyond it new ones are ignored, and gossip's own finding that a
-// relay is dead is what is left.
-const maxVerdicts = 2048
+// maxVerdicts bounds what a node remembers: of two hundred relays that started
+// at once, each seen by ten probers, and taken back by thirty that had their
+// turn while fewer were there. Beyond it those taken back are forgotten, then new
+// ones ignored, and gossip's own finding that a relay is dead is what is left.
+const maxVerdicts = 8192
 
 // Verdicts is what the probers of the pool say of its relays, and what follows
 // from it. It is safe for concurrent use.
@@ -143,7 +144,7 @@ func (v *Verdicts) put(n Verdict) bool {
 		return false
 	case known && old.Sequence >= n.Sequence:
 		return false
-	case !known && v.count >= maxVerdicts:
+	case !known && v.count >= maxVerdicts && !v.forgetTakenBack():
 		return false
 	case !known:
 		v.count++
@@ -156,6 +157,29 @@ func (v *Verdicts) put(n Verdict) bool {
 	close(v.change)
 	v.change = make(chan struct{})
 	return true
+}
+
+// forgetTakenBack makes room, and tells whether there was any to make. What was
+// taken back is kept else, so that nobody who has not heard of it brings it again.
+// It needs v.mu.
+func (v *Verdicts) forgetTakenBack() bool {
+	before := v.count
+	for _, byProber := range v.given {
+		for prober, one := range byProber {
+			if one.Opinion == OpinionNone {
+				delete(byProber, prober)
+				v.count--
+			}
+		}
+	}
+	return v.count < before
+}
+
+// holds tells whether a verdict is the newest of its prober on its relay.
+func (v *Verdicts) holds(one Verdict) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.given[one.Target][one.Prober].Sequence == one.Sequence
 }
 
 // snapshot returns all verdicts of and on members, in the order of their names,

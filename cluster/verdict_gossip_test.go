@@ -71,7 +71,7 @@ func TestOtherMessagesAreIgnored(t *testing.T) {
 		p := newPool(t)
 		n, _ := p.start(1)
 		d := &delegate{node: n}
-		for _, b := range []string{"", "x", `{"v":3,"k":"drain","t":"x"}`, `{"v":1,"k":"verdict"}`} {
+		for _, b := range []string{"", "x", `{"v":3,"k":"drain","t":"x"}`, `{"v":1,"k":"verdicts"}`} {
 			d.NotifyMsg([]byte(b))
 			d.MergeRemoteState([]byte(b), true)
 		}

@@ -58,23 +58,30 @@ func (v *Verdicts) report(members []Member, judged map[string]judgement, before,
 //
 // A relay that is dead can't take back what it said of others. So who is lost
 // to as many as see it has no vote: with two relays left and one of them dead,
-// the dead one's "up" would else hold the next one in the list for ever.
+// the dead one's "up" would else hold the next one in the list for ever. Whoever
+// is held by such votes alone loses its own in turn, as those of a rack that dies
+// at once are.
 //
 // A prober in doubt of itself is no reason to withdraw a relay. Two of them are,
 // when nobody sees it: else half a pool that dies at once would be named until
 // gossip has found it dead.
 func judge(given map[string]map[string]Verdict, members []Member) map[string]judgement {
-	alive := namesOf(members)
+	alive, doubted := namesOf(members), make(map[string]bool)
 	judged := make(map[string]judgement, len(given))
-	for target, verdicts := range given {
-		j := tally(verdicts, func(prober string) bool { return alive[prober] })
-		lost := j.lost + j.inDoubt
-		judged[target] = judgement{doubted: lost > 0 && lost >= j.up}
+	for before := -1; before < len(doubted); { // each round has fewer votes than the one before
+		before = len(doubted)
+		for target, verdicts := range given {
+			judged[target] = tally(verdicts, func(prober string) bool { return alive[prober] && !doubted[prober] })
+		}
+		for target, j := range judged {
+			if lost := j.lost + j.inDoubt; lost > 0 && lost >= j.up {
+				doubted[target] = true
+			}
+		}
 	}
-	for target, verdicts := range given {
-		j := tally(verdicts, func(prober string) bool { return alive[prober] && !judged[prober].doubted })
+	for target, j := range judged {
 		j.down = j.lost > j.up || j.up == 0 && j.lost+j.inDoubt >= 2
-		j.doubted = judged[target].doubted
+		j.doubted = doubted[target]
 		judged[target] = j
 	}
 	return judged

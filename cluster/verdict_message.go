@@ -3,35 +3,36 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 )
 
-// A verdict travels as one JSON object with short keys:
+// Verdicts travel as a JSON object with short keys, those of one prober that say
+// the same of several relays together, with their sequences:
 //
-//	{"v":1,"k":"verdict","p":"<prober>","t":"<relay>","o":"down","f":"timeout","n":12}
+//	{"v":1,"k":"verdicts","p":"<prober>","o":"down","f":"timeout","l":{"<relay>":12,"<relay>":13}}
 //
 // and, when two nodes exchange all that they know, in an array under "verdicts".
 // Objects of another kind, opinions that are not known and keys that are not
 // known are skipped, so releases can add to it.
 const (
-	verdictKind = "verdict"
-	// maxVerdictBytes fits into one packet of gossip beside others.
-	maxVerdictBytes = 512
+	verdictKind = "verdicts"
 	// maxKnownBytes bounds what is read of another node's knowledge: of
 	// maxVerdicts at their longest.
-	maxKnownBytes = 1 << 20
+	maxKnownBytes = 2 << 20
 	maxNameBytes  = 64
 	// maxSequence is where float64 ends to be exact.
 	maxSequence = 1 << 53
 )
 
 type verdictMessage struct {
-	V        int     `json:"v"`
-	Kind     string  `json:"k"`
-	Prober   string  `json:"p"`
-	Target   string  `json:"t"`
-	Opinion  Opinion `json:"o"`
-	Failure  Failure `json:"f,omitempty"`
-	Sequence uint64  `json:"n"`
+	V         int               `json:"v"`
+	Kind      string            `json:"k"`
+	Prober    string            `json:"p"`
+	Opinion   Opinion           `json:"o"`
+	Failure   Failure           `json:"f,omitempty"`
+	Sequences map[string]uint64 `json:"l"` // by target
 }
 
 // knownMessage is all that a node knows beside the members' own states.
@@ -40,39 +41,88 @@ type knownMessage struct {
 	Verdicts []json.RawMessage `json:"verdicts"`
 }
 
-func encodeVerdict(v Verdict) []byte {
-	b, err := json.Marshal(verdictMessage{messageVersion, verdictKind, v.Prober, v.Target, v.Opinion, v.Failure, v.Sequence})
-	if err != nil {
-		panic(err) // text and a number can be written
-	}
-	return b
+// verdictGroup is verdicts that one message can hold.
+type verdictGroup struct {
+	prober  string
+	opinion Opinion
+	failure Failure
 }
 
-// decodeVerdict reads a verdict that another node sent.
-func decodeVerdict(b []byte) (Verdict, error) {
-	if len(b) > maxVerdictBytes {
-		return Verdict{}, fmt.Errorf("verdict of %d bytes: %w", len(b), ErrMessageTooLong)
+func (v Verdict) group() verdictGroup { return verdictGroup{v.Prober, v.Opinion, v.Failure} }
+
+// bytes is how long a message of the group is that has no target.
+func (g verdictGroup) bytes() int {
+	return len(`{"v":1,"k":"verdicts","p":"","o":"","f":"","l":{}}`) + len(g.prober) + len(g.opinion) + len(g.failure)
+}
+
+// bytesInGroup is what one target more adds to it.
+func (v Verdict) bytesInGroup() int {
+	var digits [20]byte
+	return len(`"":,`) + len(v.Target) + len(strconv.AppendUint(digits[:0], v.Sequence, 10))
+}
+
+// encodeVerdicts writes verdicts as few messages, in the order of the first of
+// each.
+func encodeVerdicts(verdicts ...Verdict) [][]byte {
+	var order []verdictGroup
+	groups := make(map[verdictGroup]map[string]uint64)
+	for _, v := range verdicts {
+		g := v.group()
+		if groups[g] == nil {
+			groups[g] = make(map[string]uint64)
+			order = append(order, g)
+		}
+		groups[g][v.Target] = v.Sequence
 	}
-	var fields map[string]json.RawMessage
+	messages := make([][]byte, len(order))
+	for i, g := range order {
+		b, err := json.Marshal(verdictMessage{messageVersion, verdictKind, g.prober, g.opinion, g.failure, groups[g]})
+		if err != nil {
+			panic(err) // text and numbers can be written
+		}
+		messages[i] = b
+	}
+	return messages
+}
+
+// decodeVerdicts reads verdicts that another node sent, by their targets. Targets
+// that can't be read are skipped, and what is beyond maxVerdicts.
+func decodeVerdicts(b []byte) ([]Verdict, error) {
+	if len(b) > maxKnownBytes {
+		return nil, fmt.Errorf("verdicts of %d bytes: %w", len(b), ErrMessageTooLong)
+	}
+	var fields, list map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {
-		return Verdict{}, fmt.Errorf("decode verdict: %w", err)
+		return nil, fmt.Errorf("decode verdicts: %w", err)
 	}
-	v := Verdict{
-		Prober:   text(fields["p"]),
-		Target:   text(fields["t"]),
-		Opinion:  Opinion(text(fields["o"])),
-		Failure:  Failure(text(fields["f"])),
-		Sequence: uint64(min(number(fields["n"]), maxSequence)),
-	}
+	v, err := Verdict{
+		Prober:  text(fields["p"]),
+		Opinion: Opinion(text(fields["o"])),
+		Failure: Failure(text(fields["f"])),
+	}.known()
 	switch {
 	case number(fields["v"]) < 1:
-		return Verdict{}, ErrMessageVersion
+		return nil, ErrMessageVersion
 	case text(fields["k"]) != verdictKind:
-		return Verdict{}, fmt.Errorf("decode verdict: it is a message of another kind")
-	case !memberName(v.Prober), !memberName(v.Target):
-		return Verdict{}, fmt.Errorf("decode verdict: a name is missing, or no name")
+		return nil, fmt.Errorf("decode verdicts: it is a message of another kind")
+	case !memberName(v.Prober):
+		return nil, fmt.Errorf("decode verdicts: the prober's name is missing, or no name")
+	case err != nil:
+		return nil, err
 	}
-	return v.known()
+	if err := json.Unmarshal(fields["l"], &list); err != nil {
+		return nil, fmt.Errorf("decode verdicts: %w", err)
+	}
+	verdicts := make([]Verdict, 0, min(len(list), maxVerdicts))
+	for _, target := range slices.Sorted(maps.Keys(list)) {
+		if len(verdicts) == maxVerdicts {
+			break
+		}
+		if v.Target, v.Sequence = target, uint64(min(number(list[target]), maxSequence)); memberName(target) {
+			verdicts = append(verdicts, v)
+		}
+	}
+	return verdicts, nil
 }
 
 // known reduces what this version does not know: a failure becomes a wrong
@@ -84,7 +134,7 @@ func (v Verdict) known() (Verdict, error) {
 		return v, nil
 	case OpinionDown, OpinionDoubt:
 	default:
-		return Verdict{}, fmt.Errorf("decode verdict: %.16q is no opinion", v.Opinion)
+		return v, fmt.Errorf("decode verdicts: %.16q is no opinion", v.Opinion)
 	}
 	switch v.Failure {
 	case FailureRefused, FailureTimeout, FailureStale:
@@ -106,9 +156,9 @@ func memberName(s string) bool {
 
 // encodeKnown writes the verdicts that two nodes exchange.
 func encodeKnown(verdicts []Verdict) []byte {
-	known := knownMessage{V: messageVersion, Verdicts: make([]json.RawMessage, len(verdicts))}
-	for i, v := range verdicts {
-		known.Verdicts[i] = encodeVerdict(v)
+	known := knownMessage{V: messageVersion, Verdicts: []json.RawMessage{}}
+	for _, message := range encodeVerdicts(verdicts...) {
+		known.Verdicts = append(known.Verdicts, message)
 	}
 	b, err := json.Marshal(known)
 	if err != nil {
@@ -131,9 +181,9 @@ func decodeKnown(b []byte) ([]Verdict, error) {
 		return nil, ErrMessageVersion
 	}
 	var verdicts []Verdict
-	for _, one := range known.Verdicts[:min(len(known.Verdicts), maxVerdicts)] {
-		if v, err := decodeVerdict(one); err == nil {
-			verdicts = append(verdicts, v)
+	for _, message := range known.Verdicts {
+		if some, err := decodeVerdicts(message); err == nil {
+			verdicts = append(verdicts, some[:min(len(some), maxVerdicts-len(verdicts))]...)
 		}
 	}
 	return verdicts, nil

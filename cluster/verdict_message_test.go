@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,42 +14,51 @@ var fullVerdict = Verdict{
 	Opinion: OpinionDoubt, Failure: FailureTimeout, Sequence: 12,
 }
 
-func TestVerdictIsGolden(t *testing.T) {
-	b := encodeVerdict(fullVerdict)
-	want := `{"v":1,"k":"verdict","p":"` + fullVerdict.Prober + `","t":"` + fullVerdict.Target + `","o":"doubt","f":"timeout","n":12}`
-	if string(b) != want {
-		t.Errorf("encoded %s\nwant    %s", b, want)
+func TestVerdictsAreGolden(t *testing.T) {
+	other := fullVerdict
+	other.Target, other.Sequence = strings.Repeat("c", 32), 13
+	up := Verdict{Prober: "x", Target: "y", Opinion: OpinionUp, Sequence: 1}
+	all := []Verdict{other, up, fullVerdict}
+	want := []string{
+		`{"v":1,"k":"verdicts","p":"` + fullVerdict.Prober + `","o":"doubt","f":"timeout","l":{"` + fullVerdict.Target + `":12,"` + other.Target + `":13}}`,
+		`{"v":1,"k":"verdicts","p":"x","o":"up","l":{"y":1}}`,
 	}
-	if got, err := decodeVerdict(b); err != nil || got != fullVerdict {
+	messages := encodeVerdicts(all...)
+	if len(messages) != len(want) || string(messages[0]) != want[0] || string(messages[1]) != want[1] {
+		t.Errorf("encoded %s\nwant    %s", messages, want)
+	}
+	if got, err := decodeVerdicts([]byte(want[0])); err != nil || !slices.Equal(got, []Verdict{fullVerdict, other}) {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
-	if got, err := decodeKnown(encodeKnown([]Verdict{fullVerdict, {Prober: "x", Target: "y", Opinion: OpinionUp, Sequence: 1}})); err != nil || len(got) != 2 || got[0] != fullVerdict {
+	if got, err := decodeKnown(encodeKnown(all)); err != nil || !slices.Equal(got, []Verdict{fullVerdict, other, up}) {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
 }
 
 func TestVerdictsOfOthers(t *testing.T) {
-	read := map[string]Verdict{
-		`{"v":9,"k":"verdict","p":"x","t":"y","o":"down","f":"on-fire","n":1e300,"new":[1]}`: {"x", "y", OpinionDown, FailureWrong, maxSequence},
-		`{"v":1,"k":"verdict","p":"x","t":"y","o":"up","f":"timeout","n":-1}`:                {"x", "y", OpinionUp, "", 0},
+	read := map[string][]Verdict{
+		`{"v":9,"k":"verdicts","p":"x","o":"down","f":"on-fire","l":{"y":1e300},"new":[1]}`:                         {{"x", "y", OpinionDown, FailureWrong, maxSequence}},
+		`{"v":1,"k":"verdicts","p":"x","o":"up","f":"timeout","l":{"y":-1}}`:                                        {{"x", "y", OpinionUp, "", 0}},
+		`{"v":1,"k":"verdicts","p":"x","o":"up"` + `,"l":{"":1,"z":2,"` + strings.Repeat("y", 65) + `":3,"a\n":4}}`: {{"x", "z", OpinionUp, "", 2}},
 	}
 	for in, want := range read {
-		if got, err := decodeVerdict([]byte(in)); err != nil || got != want {
+		if got, err := decodeVerdicts([]byte(in)); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %+v, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{
 		"", "null", "[]", "{}", "garbage",
-		`{"v":0,"k":"verdict","p":"x","t":"y","o":"up"}`,
-		`{"v":1,"k":"drain","p":"x","t":"y","o":"up"}`,
-		`{"v":1,"k":"verdict","p":"","t":"y","o":"up"}`,
-		`{"v":1,"k":"verdict","p":"x\n","t":"y","o":"up"}`,
-		`{"v":1,"k":"verdict","p":"x","t":"` + strings.Repeat("y", 65) + `","o":"up"}`,
-		`{"v":1,"k":"verdict","p":"x","t":"y","o":"maybe"}`,
-		`{"v":1,"k":"verdict","p":"x","t":"y","o":"up","pad":"` + strings.Repeat("y", 512) + `"}`,
+		`{"v":0,"k":"verdicts","p":"x","o":"up","l":{"y":1}}`,
+		`{"v":1,"k":"drain","p":"x","o":"up","l":{"y":1}}`,
+		`{"v":1,"k":"verdicts","p":"","o":"up","l":{"y":1}}`,
+		`{"v":1,"k":"verdicts","p":"x\n","o":"up","l":{"y":1}}`,
+		`{"v":1,"k":"verdicts","p":"x","o":"maybe","l":{"y":1}}`,
+		`{"v":1,"k":"verdicts","p":"x","o":"up","l":[7]}`,
+		`{"v":1,"k":"verdicts","p":"x","o":"up"}`,
+		strings.Repeat(" ", maxKnownBytes+1),
 	} {
-		if v, err := decodeVerdict([]byte(in)); err == nil {
-			t.Errorf("%q was read as %+v", in, v)
+		if v, err := decodeVerdicts([]byte(in)); err == nil {
+			t.Errorf("%.80q was read as %+v", in, v)
 		}
 	}
 	for _, in := range []string{"", "null", `{"v":0}`, `{"v":1,"verdicts":7}`, strings.Repeat(" ", maxKnownBytes+1)} {
@@ -62,11 +72,11 @@ func TestVerdictsOfOthers(t *testing.T) {
 func TestKnowledgeFits(t *testing.T) {
 	all := make([]Verdict, maxVerdicts)
 	for i := range all {
-		all[i] = Verdict{strings.Repeat("a", maxNameBytes), strings.Repeat("b", maxNameBytes), OpinionDoubt, FailureTimeout, maxSequence}
+		all[i] = Verdict{fmt.Sprintf("%064d", i), fmt.Sprintf("%064d", i), OpinionDoubt, FailureTimeout, maxSequence}
 	}
 	b := encodeKnown(all)
 	if got, err := decodeKnown(b); err != nil || !slices.Equal(got, all) {
-		t.Errorf("%d bytes: %v", len(b), err)
+		t.Errorf("%d bytes: %d verdicts, %v", len(b), len(got), err)
 	}
 }
 
@@ -125,18 +135,23 @@ func TestNewestOfAll(t *testing.T) {
 }
 
 func FuzzDecodeVerdict(f *testing.F) {
-	f.Add(encodeVerdict(fullVerdict))
+	f.Add(encodeVerdicts(fullVerdict)[0])
 	f.Add(encodeKnown([]Verdict{fullVerdict, {Prober: "x", Target: "y", Opinion: OpinionUp, Sequence: 1}}))
-	f.Add([]byte(`{"v":2,"k":"verdict","p":"x","t":"y","o":"down","f":"new","n":1e400}`))
+	f.Add([]byte(`{"v":2,"k":"verdicts","p":"x","o":"down","f":"new","l":{"y":1e400,"":1,"z":null}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if v, err := decodeVerdict(in); err == nil {
-			if again, err := decodeVerdict(encodeVerdict(v)); err != nil || again != v {
-				t.Fatalf("%+v became %+v, %v", v, again, err)
+		if all, err := decodeVerdicts(in); err == nil && len(all) > 0 {
+			if again, err := decodeVerdicts(encodeVerdicts(all...)[0]); err != nil || !slices.Equal(again, all) {
+				t.Fatalf("%+v became %+v, %v", all, again, err)
 			}
 		}
 		if all, err := decodeKnown(in); err == nil {
-			if again, err := decodeKnown(encodeKnown(all)); err != nil || !slices.Equal(again, all) {
-				t.Fatalf("%+v became %+v, %v", all, again, err)
+			// Several messages on one relay become one.
+			once, err := decodeKnown(encodeKnown(all))
+			if err != nil || len(once) > len(all) {
+				t.Fatalf("%+v became %+v, %v", all, once, err)
+			}
+			if again, err := decodeKnown(encodeKnown(once)); err != nil || !slices.Equal(again, once) {
+				t.Fatalf("%+v became %+v, %v", once, again, err)
 			}
 		}
 	})
