@@ -34,6 +34,8 @@ func (f *gapFiller) advance(upTo time.Duration) error {
 	return publishAll(all, all)
 }
 
+func (f *gapFiller) step() time.Duration { return f.stream.Constants.PartTarget }
+
 // add adds a part to each rendition, and closes segments that are full.
 func (f *gapFiller) add(length time.Duration) {
 	s := f.stream

@@ -18,18 +18,35 @@ const (
 	maxLoss = 24 * time.Hour
 )
 
+// filler makes what is shown while no media come.
+type filler interface {
+	// advance publishes what belongs before upTo, counted from when it began.
+	advance(upTo time.Duration) error
+	// end closes the open segment.
+	end() error
+	// step is how often it is to go on.
+	step() time.Duration
+}
+
 // loss is what a stream knows of the media that don't come.
 //
 //	media ─▶ heard … patience … ─▶ filler, until the next key picture ─▶ media
 //
 // A publisher that is gone, one that stands still and one that never sends a key
-// picture are the same to it: nothing new is in the list. Guarded by stream.mu.
+// picture are the same to it: nothing new is in the list. A slate on command is
+// the same filler without the patience. Guarded by stream.mu.
 type loss struct {
-	hint   relay.MediaName // the part that was to come next when media were last heard
-	heard  time.Time       // when that was
-	timer  *time.Timer     // wakes fill; nil until media have come
-	filler *gapFiller      // nil while media come
-	began  time.Time       // when the filler did
+	hint    relay.MediaName // the part that was to come next when media were last heard
+	heard   time.Time       // when that was
+	timer   *time.Timer     // wakes fill; nil until it is first needed
+	filler  filler          // nil while media come
+	began   time.Time       // when the filler did
+	slate   *Slate          // that it shows; nil: gaps
+	ordered SlateKind       // what was commanded, "" for nothing
+	freed   time.Time       // when the command ended, of a filler that was commanded
+
+	// restored: the list is older than this origin, and nothing was added yet.
+	restored bool
 }
 
 // heard notes the media that were published since the last call. It costs next
@@ -38,7 +55,7 @@ func (s *stream) heard() {
 	if s.loss.hint == s.timeline.list.Hint {
 		return
 	}
-	s.loss.hint = s.timeline.list.Hint
+	s.loss.hint, s.loss.restored = s.timeline.list.Hint, false
 	s.lost(time.Now())
 }
 
@@ -47,14 +64,31 @@ func (s *stream) heard() {
 func (s *stream) lost(now time.Time) {
 	s.loss.heard = now
 	if s.loss.timer == nil && s.OnLoss != StandOnLoss {
-		s.loss.timer = time.AfterFunc(s.patience(), s.fill)
+		s.wake(s.patience())
+	}
+}
+
+// wake lets fill run in so much time.
+func (s *stream) wake(in time.Duration) {
+	if s.loss.timer == nil {
+		s.loss.timer = time.AfterFunc(in, s.fill)
+		return
+	}
+	s.loss.timer.Reset(in)
+}
+
+// wakeOrdered lets a slate that was commanded begin again where it was ended for
+// another reason.
+func (s *stream) wakeOrdered() {
+	if s.loss.ordered != "" {
+		s.wake(0)
 	}
 }
 
 // hasten lets the patience be that of a publisher that has gone.
 func (s *stream) hasten() {
 	if s.loss.timer != nil && s.loss.filler == nil {
-		s.loss.timer.Reset(s.patience())
+		s.wake(s.patience())
 	}
 }
 
@@ -69,7 +103,7 @@ func (s *stream) patience() time.Duration {
 }
 
 // fill is what the timer does: it begins to fill when nothing has come for too
-// long, and goes on with it, part for part.
+// long, and goes on with it.
 func (s *stream) fill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,33 +112,68 @@ func (s *stream) fill() {
 		return
 	}
 	if s.loss.filler == nil {
-		if left := s.loss.heard.Add(s.patience()).Sub(now); left > 0 {
-			s.loss.timer.Reset(left)
+		if s.OnLoss == StandOnLoss && s.loss.ordered == "" {
+			return
+		}
+		if left := s.loss.heard.Add(s.patience()).Sub(now); left > 0 && s.loss.ordered == "" {
+			s.wake(left)
 			return
 		}
 		s.beginFill(now)
 	}
-	if now.Sub(s.loss.began) > maxLoss {
+	switch {
+	case s.loss.ordered != "":
+	case !s.loss.freed.IsZero() && now.Sub(s.loss.freed) > s.patience():
+		s.endFill() // nobody takes over from the slate that was commanded
+		s.wake(s.patience())
+		return
+	case now.Sub(s.loss.began) > maxLoss:
 		s.endFill()
 		s.loss.timer = nil
-		s.logger.Warn("nobody has published for a day: the lists stand", "since", s.loss.heard)
+		s.logger.Warn("nobody has published for a day: the lists stand")
 		return
 	}
-	if err := s.loss.filler.advance(now.Sub(s.loss.began) + s.Constants.PartTarget); err != nil {
-		s.logger.Error("loss not filled", "err", err)
-		s.loss.filler, s.loss.timer = nil, nil // until media come
+	s.goOn(now)
+}
+
+// goOn lets the filler go on to the present, which for one that began late is
+// late too, and a part ahead, so that it begins at once.
+func (s *stream) goOn(now time.Time) {
+	upTo := now.Sub(s.loss.began)
+	if s.loss.ordered == "" {
+		upTo += s.Constants.PartTarget
+	}
+	if err := s.loss.filler.advance(upTo); err != nil {
+		s.logger.Error("loss not filled: the lists stand until media come", "err", err)
+		s.loss.filler, s.loss.timer = nil, nil
 		return
 	}
-	s.loss.timer.Reset(s.Constants.PartTarget)
+	s.wake(s.loss.filler.step())
 }
 
 // beginFill ends the run that media were missing in; the publication, if there
 // still is one, goes on with a new one at its next key picture.
 func (s *stream) beginFill(now time.Time) {
 	if s.current != nil {
-		s.current.stand(now)
+		s.current.stand()
 	}
-	s.loss.filler, s.loss.began = newGapFiller(s), now
+	s.loss.began, s.loss.freed = now, time.Time{}
+	if s.loss.restored { // no clock ran between its end and the start of this origin
+		s.loss.restored = false
+		s.timeline.date.reach(now.Add(-gonePatience))
+	}
+	kind := s.loss.ordered
+	if kind == "" && s.OnLoss == SlateOnLoss {
+		kind = SlateInterruption
+	}
+	if kind != "" {
+		err := s.beginSlate(kind)
+		if err == nil {
+			return
+		}
+		s.logger.Warn("no slate can be shown: gaps instead", "err", err)
+	}
+	s.loss.filler, s.loss.slate = newGapFiller(s), nil
 	s.logger.Warn("nothing comes: the programme goes on with gaps", "publisher", s.current != nil)
 }
 
@@ -114,11 +183,11 @@ func (s *stream) endFill() {
 		return
 	}
 	if err := s.loss.filler.end(); err != nil {
-		s.logger.Error("gap not ended", "err", err)
+		s.logger.Error("filler not ended", "err", err)
 	}
 	now := time.Now()
-	s.logger.Info("the programme goes on", "filled", now.Sub(s.loss.began).Round(time.Millisecond))
-	s.loss.filler = nil
+	s.logger.Info("the filler has ended", "filled", now.Sub(s.loss.began).Round(time.Millisecond))
+	s.loss.filler, s.loss.slate = nil, nil
 	s.lost(now)
 }
 
@@ -129,7 +198,7 @@ type stall struct {
 }
 
 // stand seals the run of a publication that stands still.
-func (p *Publication) stand(now time.Time) {
+func (p *Publication) stand() {
 	if p.packager.run == nil {
 		return
 	}

@@ -81,3 +81,26 @@ func (in *inspector) checkReturn(t *testing.T, away time.Duration) {
 		}
 	}
 }
+
+// A stream that was restored after a restart goes on with gaps, too, dated by the
+// clock although the origin was away.
+func TestGapsAfterARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		before := newStage(t, dir)
+		source := &origintest.Source{Audio: true, GOP: 25}
+		before.play(before.publish(source), source, 8*time.Second)
+		before.stop()
+		time.Sleep(30 * time.Second)
+		in := inspect(newStageAfter(t, dir, origin.StreamConfig{}, func(o *origin.Origin) {
+			if err := o.Restore(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}))
+		in.look()
+		in.wait(5 * time.Second)
+		in.checkReturn(t, 5*time.Second)
+		source = &origintest.Source{Audio: true, GOP: 25}
+		in.play(in.publish(source), source, 5*time.Second, nil)
+	})
+}

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -97,6 +98,8 @@ type OnLoss string
 const (
 	// GapOnLoss lets the lists go on with segments that are gaps.
 	GapOnLoss OnLoss = "gap"
+	// SlateOnLoss shows a slate of the stream's codec, if there is one; else gaps.
+	SlateOnLoss OnLoss = "slate"
 	// StandOnLoss adds nothing: who waits for the next part is refused after three
 	// target durations.
 	StandOnLoss OnLoss = "stand"
@@ -120,8 +123,9 @@ type Origin struct {
 	catalogue *catalogue
 	streams   map[string]*stream      // never changes
 	switches  map[string]*inputSwitch // never changes
-	entries   map[string]entry        // never changes
-	stopped   chan struct{}           // closed when Run ends
+	slates    *slates
+	entries   map[string]entry // never changes
+	stopped   chan struct{}    // closed when Run ends
 }
 
 // New returns an Origin under a new epoch, which is durable when New returns.
@@ -140,6 +144,7 @@ func New(config Config) (*Origin, error) {
 		streams: map[string]*stream{}, switches: map[string]*inputSwitch{},
 		entries: map[string]entry{},
 		stopped: make(chan struct{}),
+		slates:  openSlates(filepath.Join(config.Dir, "slates"), config.Logger),
 	}
 	o.catalogue, err = newCatalogue(config, journal.epoch)
 	if err != nil {
@@ -188,8 +193,8 @@ func (c *Config) prepare() error {
 			return fmt.Errorf("stream %q: %w", s.Name, err)
 		case s.Audio != AudioMuxed && s.Audio != AudioSeparate:
 			return fmt.Errorf("stream %q: audio %q: write muxed or separate", s.Name, s.Audio)
-		case s.OnLoss != GapOnLoss && s.OnLoss != StandOnLoss:
-			return fmt.Errorf("stream %q: on loss %q: write gap or stand", s.Name, s.OnLoss)
+		case s.OnLoss != GapOnLoss && s.OnLoss != SlateOnLoss && s.OnLoss != StandOnLoss:
+			return fmt.Errorf("stream %q: on loss %q: write gap, slate or stand", s.Name, s.OnLoss)
 		case s.PublishKey == "":
 			return fmt.Errorf("stream %q has no publish key: give it one", s.Name)
 		case s.SameKey != NewestWins && s.SameKey != RefuseNewer:
@@ -220,6 +225,7 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 		out:          out,
 		journal:      o.journal,
 		catalogue:    o.catalogue,
+		slates:       o.slates,
 		logger:       o.config.Logger.With("stream", c.Name),
 	}
 	for _, rendition := range c.rungNames() {

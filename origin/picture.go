@@ -115,6 +115,8 @@ func (s *stream) lead(p *Publication) error {
 		s.current.sealed()
 	}
 	if was := s.timeline; was != p.picture.timeline {
+		s.endFill() // it is of the timeline that led
+		s.wakeOrdered()
 		p.picture.timeline.leadAfter(was)
 		s.timeline = p.picture.timeline
 		for _, t := range s.timelines()[1:] {
@@ -127,7 +129,7 @@ func (s *stream) lead(p *Publication) error {
 	p.packager.sounds = s.sounds(byID)
 	p.packager.rungs = s.rungs(p.picture, byID)
 	p.packager.closed = p.segmentClosed
-	s.current, s.begun = p, true
+	s.current, s.begun, s.tracks = p, true, byID
 	return nil
 }
 

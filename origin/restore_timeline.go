@@ -61,6 +61,7 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 	s.out.SetIndex(index)
 	s.catalogue.declare(s.Name, s.renditions())
 	s.catalogue.revise(s.Name)
+	s.loss.restored = true
 	s.lost(time.Now())
 	return nil
 }

@@ -47,6 +47,7 @@ type stream struct {
 	out       *relay.Stream
 	journal   *journal
 	catalogue *catalogue
+	slates    *slates
 	logger    *slog.Logger
 	news      chan struct{} // holds one: there is something for the media journal
 
@@ -56,6 +57,7 @@ type stream struct {
 	ended    *time.Timer      // until the stream is forgotten; nil while it lives
 	current  *Publication     // the one that leads; nil while nobody does
 	declared map[int]Track    // by id, as the first publication had them
+	tracks   map[int]Track    // by id, as the latest one that led had them
 	pictures []*picture       // the top rung first; main, where there are no rungs
 	timeline *timeline        // of the one that leads
 	index    []byte           // the multivariant playlist, as published
@@ -213,6 +215,8 @@ func (p *Publication) write(u Unit) error {
 	s := p.stream
 	key := u.Random && p.index[u.Track] == videoID
 	switch {
+	case s.loss.ordered != "":
+		return nil // received, and not shown
 	case s.current == p:
 	case s.current == nil && p.picture != s.pictures[0] && time.Since(p.began) < topPatience:
 		return nil // see publish

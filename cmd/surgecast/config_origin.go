@@ -78,8 +78,9 @@ type StreamConfig struct {
 	// refuses the newer one while the older one sends. Default newest_wins.
 	SameKey SameKey `yaml:"same_key"`
 
-	// OnLoss says what viewers get while nobody publishes, once somebody has: gap,
-	// or stand, where nothing is added and players wait. Default gap.
+	// OnLoss says what viewers get while nobody publishes, once somebody has: gap;
+	// slate, a picture that says so, else gap; or stand, where nothing is added and
+	// players wait. Default gap.
 	OnLoss OnLoss `yaml:"on_loss"`
 
 	// UDP takes the stream by MPEG-TS over UDP, which knows no key. Default off.

@@ -323,9 +323,9 @@ type OnLoss string
 // UnmarshalText reads one of the names.
 func (l *OnLoss) UnmarshalText(text []byte) error {
 	switch v := origin.OnLoss(text); v {
-	case origin.GapOnLoss, origin.StandOnLoss:
+	case origin.GapOnLoss, origin.SlateOnLoss, origin.StandOnLoss:
 		*l = OnLoss(v)
 		return nil
 	}
-	return fmt.Errorf("%q is neither: write gap or stand", text)
+	return fmt.Errorf("%q is none of them: write gap, slate or stand", text)
 }
