@@ -37,8 +37,15 @@ func newAPI(c apiConfig) http.Handler {
 		routes.HandleFunc("POST /streams/{stream}/end", c.endStream)
 		routes.HandleFunc("POST /streams/{stream}/marks", c.markStream)
 		routes.HandleFunc("POST /streams/{stream}/input", c.switchStream)
+		routes.HandleFunc("POST /streams/{stream}/slate", c.showSlate)
+		routes.HandleFunc("DELETE /streams/{stream}/slate", c.hideSlate)
+		routes.HandleFunc("GET /slates", c.listSlates)
+		routes.HandleFunc("POST /slates", c.addSlate)
+		routes.HandleFunc("DELETE /slates/{id}", c.removeSlate)
 	} else {
-		routes.HandleFunc("POST /streams/", elsewhere)
+		routes.HandleFunc("/streams/", elsewhere)
+		routes.HandleFunc("/slates", elsewhere)
+		routes.HandleFunc("/slates/", elsewhere)
 	}
 	if c.Drain != nil {
 		routes.HandleFunc("POST /drain", c.Drain)

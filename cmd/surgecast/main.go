@@ -39,6 +39,7 @@ type commands struct {
 	Status  statusCmd  `cmd:"" group:"watch" help:"Show the nodes of the pool, their state and load."`
 	Mark    markCmd    `cmd:"" group:"watch" help:"Mark a moment or a time in a stream's lists."`
 	Switch  switchCmd  `cmd:"" group:"watch" help:"Put the other input of a stream on air."`
+	Slate   slateCmd   `cmd:"" group:"watch" help:"Show a picture in place of a stream's feed, and keep such pictures."`
 	End     endCmd     `cmd:"" group:"watch" help:"End a stream for good."`
 	Drain   drainCmd   `cmd:"" group:"watch" help:"Take a relay out of service without a viewer noticing."`
 	Undrain undrainCmd `cmd:"" group:"watch" help:"Take a drained relay into service again."`

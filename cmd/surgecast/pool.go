@@ -42,7 +42,7 @@ func (n *node) ownStatus() nodeStatus {
 		own.LagSeconds = &seconds
 	}
 	if n.feeds != nil {
-		own.Feeds = n.feeds()
+		own.Feeds, own.Shown = n.feeds(), n.shown()
 	}
 	return own
 }

@@ -106,6 +106,8 @@ type nodeStatus struct {
 
 	// Feeds are the publishers that are connected to it, on an origin.
 	Feeds []origin.Feed `json:"feeds,omitempty"`
+	// Shown are its streams that show a slate or gaps, on an origin.
+	Shown []origin.Shown `json:"shown,omitempty"`
 }
 
 // sort puts origins first, then by address: the order in which people think.

@@ -14,6 +14,11 @@ import (
 // its alarms, and what a part of the viewers will not get of it.
 func (s *poolStatus) writeFeeds(out io.Writer, on terminal) error {
 	for _, n := range s.Nodes {
+		for _, shown := range n.Shown {
+			if _, err := fmt.Fprintf(out, "\n%s\n", on.paint(yellow, fold(shownText(shown), on.width))); err != nil {
+				return err
+			}
+		}
 		for _, f := range n.Feeds {
 			if _, err := fmt.Fprintf(out, "\n%s\n", fold(feedText(f), on.width)); err != nil {
 				return err
@@ -35,6 +40,18 @@ func (s *poolStatus) writeFeeds(out io.Writer, on terminal) error {
 		}
 	}
 	return nil
+}
+
+// shownText says what viewers see in place of the feed.
+func shownText(s origin.Shown) string {
+	since := time.Since(s.Since).Round(time.Second)
+	switch {
+	case s.Slate == nil:
+		return fmt.Sprintf("! %s has had nothing from its encoder for %v: the programme has a gap", s.Stream, since)
+	case s.Ordered:
+		return fmt.Sprintf("! %s shows its slate %q by command, for %v", s.Stream, s.Slate.Kind, since)
+	}
+	return fmt.Sprintf("! %s has had nothing from its encoder for %v: the slate %q is shown", s.Stream, since, s.Slate.Kind)
 }
 
 func feedText(f origin.Feed) string {

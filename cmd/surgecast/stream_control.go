@@ -23,10 +23,20 @@ import (
 //	POST /streams/{stream}/end     ends it for good
 //	POST /streams/{stream}/marks   adds a date range, see markRequest
 //	POST /streams/{stream}/input   puts an input on air, see inputRequest
+//	POST /streams/{stream}/slate   shows a slate, see slateOrder; DELETE ends it
+//	GET /slates                    lists slates, see slateList
+//	POST /slates                   keeps one, see slateUpload
+//	DELETE /slates/{id}            forgets one
 type streamControl interface {
 	End(stream string) error
 	Mark(stream string, d relay.DateRange) error
 	Switch(stream string, input origin.Input) error
+	ShowSlate(stream string, kind origin.SlateKind) error
+	HideSlate(stream string) error
+	Slates() []origin.Slate
+	Shown() []origin.Shown
+	AddSlate(kind origin.SlateKind, stream string, file []byte) (origin.Slate, error)
+	RemoveSlate(id string) error
 }
 
 var _ streamControl = (*origin.Origin)(nil)
@@ -101,7 +111,7 @@ func (c apiConfig) answer(w http.ResponseWriter, r *http.Request, value any, err
 
 // elsewhere answers on a relay.
 func elsewhere(w http.ResponseWriter, _ *http.Request) {
-	refuse(w, http.StatusMisdirectedRequest, "this node is a relay: streams are ended, marked and switched at their origin, whose folder --dir names, or whose address --node")
+	refuse(w, http.StatusMisdirectedRequest, "this node is a relay: streams are ended, marked, switched and slated at their origin, whose folder --dir names, or whose address --node")
 }
 
 // attributeName is that of client-defined attributes: RFC 8216bis 4.4.5.1.

@@ -110,7 +110,7 @@ func TestOnlyRelaysToAsk(t *testing.T) {
 	startAPI(t, filepath.Join(dir, "b"))
 	end := endCmd{Stream: "theatre", Yes: true, apiFlags: apiFlags{Dir: dir}}
 	err := end.Run(t.Context(), &bytes.Buffer{})
-	if want := "this node is a relay: streams are ended, marked and switched at their origin, whose folder --dir names, or whose address --node"; err == nil || err.Error() != want {
+	if want := "this node is a relay: streams are ended, marked, switched and slated at their origin, whose folder --dir names, or whose address --node"; err == nil || err.Error() != want {
 		t.Errorf("\n got %v\nwant %s", err, want)
 	}
 	writeAPIFile(t, filepath.Join(dir, "a"), apiFile{URL: "http://127.0.0.1:1", Token: "x"})
@@ -139,6 +139,13 @@ func TestChangesWantTheToken(t *testing.T) {
 		{"POST", "/streams/theatre/input", "secret-token", "", 400},
 		{"POST", "/streams/theatre/input", "secret-token", `{"input":"auto"}`, 400},
 		{"POST", "/streams/theatre/input", "secret-token", `{"input":"backup"}`, 200},
+		{"POST", "/streams/theatre/slate", "secret", `{"kind":"hold"}`, 401},
+		{"POST", "/streams/theatre/slate", "secret-token", `{"kind":"party"}`, 400},
+		{"POST", "/streams/theatre/slate", "secret-token", `{"kind":"hold"}`, 200},
+		{"DELETE", "/streams/theatre/slate", "secret-token", "", 200},
+		{"POST", "/slates", "secret-token", `{"kind":"hold","file":"no base64"}`, 400},
+		{"POST", "/slates", "secret-token", `{"kind":"hold","file":"AAAA"}`, 200},
+		{"DELETE", "/slates/abc", "secret-token", "", 200},
 		{"POST", "/streams/theatre/end", "secret-token", "", 200},
 	} {
 		request := httptest.NewRequest(test.method, test.path, strings.NewReader(test.body))
@@ -153,7 +160,18 @@ func TestChangesWantTheToken(t *testing.T) {
 	}
 }
 
-type fakeStreams struct{ ends, marks, switches int }
+type fakeStreams struct{ ends, marks, switches, slates int }
+
+func (f *fakeStreams) ShowSlate(string, origin.SlateKind) error { f.slates++; return nil }
+func (f *fakeStreams) HideSlate(string) error                   { f.slates++; return nil }
+func (f *fakeStreams) Slates() []origin.Slate                   { return nil }
+func (f *fakeStreams) Shown() []origin.Shown                    { return nil }
+func (f *fakeStreams) RemoveSlate(string) error                 { f.slates++; return nil }
+
+func (f *fakeStreams) AddSlate(origin.SlateKind, string, []byte) (origin.Slate, error) {
+	f.slates++
+	return origin.Slate{}, nil
+}
 
 func (f *fakeStreams) End(string) error                   { f.ends++; return nil }
 func (f *fakeStreams) Mark(string, relay.DateRange) error { f.marks++; return nil }
