@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"surgecast/relay"
@@ -38,10 +39,13 @@ type mediaJournal struct {
 	log     *slog.Logger
 	folders map[string]*mediaJournalFolder // by rendition
 	trouble error                          // what the last write met
+	failed  *atomic.Int64                  // how often it began to fail
 }
 
-func newMediaJournal(dir, stream string, log *slog.Logger) *mediaJournal {
-	return &mediaJournal{dir: filepath.Join(dir, mediaFolder, stream), log: log, folders: map[string]*mediaJournalFolder{}}
+func newMediaJournal(dir, stream string, log *slog.Logger, failed *atomic.Int64) *mediaJournal {
+	return &mediaJournal{
+		dir: filepath.Join(dir, mediaFolder, stream), log: log, folders: map[string]*mediaJournalFolder{}, failed: failed,
+	}
 }
 
 // take brings the disk to where the windows are.
@@ -50,8 +54,12 @@ func (j *mediaJournal) take(windows map[string]*relay.Window, index []byte) {
 	for rendition, w := range windows {
 		f := j.folders[rendition]
 		if f == nil {
+			if w.Version() == nil {
+				continue // what an earlier life left is not done without yet
+			}
 			f = openMediaJournalFolder(filepath.Join(j.dir, rendition), w)
 			j.folders[rendition] = f
+			defer j.tidy()
 		}
 		if err := f.take(index); err != nil {
 			f.drop()
@@ -60,11 +68,23 @@ func (j *mediaJournal) take(windows map[string]*relay.Window, index []byte) {
 	}
 	switch {
 	case failed != nil && j.trouble == nil:
+		j.failed.Add(1)
 		j.log.Error("the media journal is not written: a restart would go on from what relays hold; the programme goes on", "err", failed, "folder", j.dir)
 	case failed == nil && j.trouble != nil:
 		j.log.Info("the media journal is written again", "folder", j.dir)
 	}
 	j.trouble = failed
+}
+
+// tidy deletes what an earlier life had and this one has not: renditions that
+// are no more.
+func (j *mediaJournal) tidy() {
+	entries, _ := os.ReadDir(j.dir) // one that can't be read has nothing to be deleted
+	for _, entry := range entries {
+		if j.folders[entry.Name()] == nil {
+			_ = os.RemoveAll(filepath.Join(j.dir, entry.Name())) // what stays is in nobody's way
+		}
+	}
 }
 
 // close gives back what is open.
@@ -76,7 +96,7 @@ func (j *mediaJournal) close() {
 
 // writeMedia keeps a stream's media journal until ctx ends, and once more then.
 func (s *stream) writeMedia(ctx context.Context) {
-	j := newMediaJournal(s.dir, s.Name, s.logger)
+	j := newMediaJournal(s.dir, s.Name, s.logger, s.unwritten)
 	defer j.close()
 	for {
 		select {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ type reel struct {
 
 func newReel(t *testing.T, dir string) *reel {
 	c := relay.DefaultConstants()
-	r := &reel{T: t, journal: newMediaJournal(dir, "theatre", slog.New(slog.NewTextHandler(t.Output(), nil)))}
+	r := &reel{T: t, journal: newMediaJournal(dir, "theatre", slog.New(slog.NewTextHandler(t.Output(), nil)), new(atomic.Int64))}
 	r.window = relay.NewWindow(c)
 	r.line = newTimeline(mainRendition, r.window, 7, c, 8*time.Second, streamRecord{}, false)
 	r.line.birth(time.Unix(1000, 0))
@@ -175,7 +176,7 @@ func TestMediaJournalCatchesUp(t *testing.T) {
 	r := newReel(t, t.TempDir())
 	r.play(13)
 	journal := r.journal
-	r.journal = newMediaJournal(t.TempDir(), "elsewhere", slog.New(slog.DiscardHandler))
+	r.journal = newMediaJournal(t.TempDir(), "elsewhere", slog.New(slog.DiscardHandler), new(atomic.Int64))
 	r.play(24)
 	r.journal = journal
 	r.play(2)
@@ -193,8 +194,8 @@ func TestMediaJournalWithoutDisk(t *testing.T) {
 	}
 	r := newReel(t, dir)
 	r.play(13)
-	if r.journal.trouble == nil {
-		t.Error("nothing was noticed")
+	if r.journal.trouble == nil || r.journal.failed.Load() != 1 {
+		t.Errorf("noticed: %v, %d times", r.journal.trouble, r.journal.failed.Load())
 	}
 	if err := os.Remove(filepath.Join(dir, mediaFolder)); err != nil {
 		t.Fatal(err)
@@ -213,6 +214,10 @@ func TestMediaJournalOfTheNextLife(t *testing.T) {
 	r.play(53)
 	r.journal.close()
 	back := r.recall()
+	other := filepath.Join(filepath.Dir(r.dir()), "audio-0")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
 
 	again := newReel(t, dir)
 	again.line.epoch = 8
@@ -227,6 +232,9 @@ func TestMediaJournalOfTheNextLife(t *testing.T) {
 	again.write()
 	if now := again.recall(); now.played() != 53 || now.list.OpenSequence() != back.list.OpenSequence() {
 		t.Errorf("%d parts", now.played())
+	}
+	if _, err := os.Stat(other); err == nil {
+		t.Error("a rendition that is no more is still there")
 	}
 	for n := back.list.MediaSequence; n < back.list.OpenSequence(); n++ {
 		if !again.journal.folders[mainRendition].files[n] {

@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"surgecast/relay"
@@ -125,6 +126,7 @@ type Origin struct {
 	switches  map[string]*inputSwitch // never changes
 	slates    *slates
 	entries   map[string]entry // never changes
+	unwritten atomic.Int64     // how often a media journal began to fail
 	stopped   chan struct{}    // closed when Run ends
 }
 
@@ -220,6 +222,7 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 		StreamConfig: c,
 		dir:          o.config.Dir,
 		news:         news,
+		unwritten:    &o.unwritten,
 		window:       o.config.Window,
 		store:        o.config.Store,
 		out:          out,
@@ -275,6 +278,10 @@ func (o *Origin) Run(ctx context.Context) error {
 	writing.Wait()
 	return nil
 }
+
+// MediaJournalFailures returns how often the media journal of a stream began to
+// fail: it then waits for the disk to take something again.
+func (o *Origin) MediaJournalFailures() int64 { return o.unwritten.Load() }
 
 // Epoch returns the epoch of all media that this Origin publishes.
 func (o *Origin) Epoch() relay.Epoch { return o.journal.epoch }

@@ -47,12 +47,24 @@ func (o *Origin) Restore(ctx context.Context, witnesses []Witness) error {
 	if err := o.raiseEpoch(witnesses); err != nil {
 		return err
 	}
+	o.forgetOthers()
 	var restoring sync.WaitGroup
 	for _, s := range o.streams {
 		restoring.Go(func() { s.restore(ctx, witnesses) })
 	}
 	restoring.Wait()
 	return nil
+}
+
+// forgetOthers deletes the media of streams that are configured no more.
+func (o *Origin) forgetOthers() {
+	dir := filepath.Join(o.config.Dir, mediaFolder)
+	entries, _ := os.ReadDir(dir) // one that can't be read has nothing to be deleted
+	for _, entry := range entries {
+		if o.streams[entry.Name()] == nil {
+			_ = os.RemoveAll(filepath.Join(dir, entry.Name())) // what stays is in nobody's way
+		}
+	}
 }
 
 // raiseEpoch brings the epoch above those that the relays know: where the

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"surgecast/relay"
@@ -50,6 +51,7 @@ type stream struct {
 	slates    *slates
 	logger    *slog.Logger
 	news      chan struct{} // holds one: there is something for the media journal
+	unwritten *atomic.Int64 // how often that began to fail, of all streams
 
 	mu       sync.Mutex
 	begun    bool             // somebody has led

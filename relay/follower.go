@@ -316,7 +316,28 @@ func (f *Follower) followIndex(ctx context.Context, one *following) {
 			return
 		}
 		f.fetchIndex(ctx, one)
+		if !one.behindRelay() {
+			continue
+		}
+		// The catalogue told the parent too, in the same moment: it may have
+		// answered before it had the new one.
+		select {
+		case <-time.After(one.stream.Constants.TargetDuration):
+			f.fetchIndex(ctx, one)
+		case <-ctx.Done():
+			return
+		}
 	}
+}
+
+// behindRelay tells whether lists come by way of another relay.
+func (one *following) behindRelay() bool {
+	for _, rendition := range one.stream.Renditions() {
+		if v := one.stream.Window(rendition).Version(); v != nil && len(v.chain) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // fetchIndex gets the multivariant playlist from the parents in turn.

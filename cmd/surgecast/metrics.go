@@ -66,6 +66,11 @@ func (n *node) metrics() http.Handler {
 	if n.inputs != nil {
 		registry.MustRegister(n.inputs)
 	}
+	if n.journal != nil {
+		registry.MustRegister(counter("surgecast_media_journal_failures_total",
+			"How often did the disk begin to refuse the live lists, by which a restart goes on?",
+			func() float64 { return float64(n.journal()) }))
+	}
 	registry.MustRegister(n.headroomMetrics()...)
 	if n.feeds != nil {
 		registry.MustRegister(&feedMetrics{n.feeds})

@@ -88,7 +88,7 @@ func (o *originNode) build(_ context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open origin: %w", err)
 	}
-	o.node.streams = o.origin
+	o.node.streams, o.node.journal = o.origin, o.origin.MediaJournalFailures
 	o.witnesses = newWitnesses()
 	if o.dvr, err = relay.OpenDVR(o.dvrConfig()); err != nil {
 		return err

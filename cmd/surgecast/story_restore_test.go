@@ -40,9 +40,9 @@ func killedOrigin(t *testing.T, keep func(dir string) error) {
 	s.tune = separate
 	feed, stopFeed := context.WithCancel(t.Context())
 	s.startOrigin(first)
-	for i := range 3 {
-		s.startRelay(nodes, i)
-	}
+	s.startRelay(nodes, 0)
+	s.startRelay(nodes, 1)
+	s.startRelayWith(nodes, 2, func(*relayNode) {}, BaseURL(storyBase(storyRelay(0)))) // behind the first
 	<-s.origin.restored
 	s.publish(feed, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
 	time.Sleep(8 * time.Second)
