@@ -5,13 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
-// joinFetches is how many objects are fetched side by side when a window is
-// filled for the first time.
-const joinFetches = 8
+const (
+	// joinFetches is how many objects are fetched side by side when a window is
+	// filled for the first time.
+	joinFetches = 4
+	// backlogLeast is how many objects are more than a pause of the parent's.
+	backlogLeast = 8
+	// joinSiblings is how many nodes beside the parents are asked for one of them.
+	joinSiblings = 2
+)
 
 // fetcher keeps one window equal to the upstreams', as a client of standard
 // Low-Latency HLS: it reloads the list in blocking mode, and has the hinted
@@ -33,12 +40,13 @@ type fetcher struct {
 
 	mu       sync.Mutex             // before passage.mu, and that before parents.mu
 	passages map[MediaName]*passage // under way or just landed
+	shunned  map[string]bool        // siblings that failed once; at most as many as there are
 }
 
 func newFetcher(f *Follower, w *Window, path string, log *slog.Logger) *fetcher {
 	return &fetcher{
 		Follower: f, window: w, path: path, log: log,
-		parents: newParents(f.Parents), passages: map[MediaName]*passage{},
+		parents: newParents(f.Parents), passages: map[MediaName]*passage{}, shunned: map[string]bool{},
 	}
 }
 
@@ -123,7 +131,7 @@ func (r *fetcher) leave(base string, err error) {
 // prefetch asks for the part that comes next, before the list that names it.
 func (r *fetcher) prefetch(ctx context.Context, hint MediaName) {
 	if hint.Kind == PartMedia && !r.window.Has(hint) {
-		r.launch(ctx, missing{hint, r.window.constants.PartTarget}, false)
+		r.launch(ctx, missing{hint, r.window.constants.PartTarget, false}, false)
 	}
 }
 
@@ -152,11 +160,12 @@ func (r *fetcher) launch(ctx context.Context, m missing, due bool) *passage {
 // gone everywhere, or too much for the budget, is done without.
 func (r *fetcher) fill(ctx context.Context, p *Playlist) error {
 	all := r.missing(p)
-	backlog := len(all) > joinFetches
+	backlog := len(all) > backlogLeast
 	for begun, landed := 0, 0; landed < len(all); landed++ {
 		m := all[len(all)-1-landed]
 		for ; begun < len(all) && begun < landed+joinFetches; begun++ {
 			if next := all[len(all)-1-begun]; r.wanted(next) {
+				next.old = next.old && backlog
 				r.launch(ctx, next, true).inBacklog(backlog)
 			}
 		}
@@ -175,6 +184,24 @@ func (r *fetcher) fill(ctx context.Context, p *Playlist) error {
 	return nil
 }
 
+// siblings are those to be asked for what is old.
+func (r *fetcher) siblings() []string {
+	if r.Siblings == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := slices.DeleteFunc(slices.Clone(r.Siblings()), func(base string) bool { return r.shunned[base] })
+	return all[:min(len(all), joinSiblings)]
+}
+
+// shun asks a sibling no more: it is full, or slow, or not to be reached.
+func (r *fetcher) shun(base string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shunned[base] = true
+}
+
 // wanted tells whether an object has not been given up.
 func (r *fetcher) wanted(m missing) bool {
 	return m.name.Kind == Init || m.name.Number >= r.window.least()
@@ -184,14 +211,16 @@ func (r *fetcher) wanted(m missing) bool {
 type missing struct {
 	name     MediaName
 	duration time.Duration
+	old      bool // whole segments have followed it
 }
 
 // missing returns them in the order of the list.
 func (r *fetcher) missing(p *Playlist) []missing {
 	var all []missing
+	open := p.MediaSequence + uint64(len(p.Segments))
 	want := func(name MediaName, d time.Duration) {
 		if name.Kind != 0 && !r.window.Has(name) {
-			all = append(all, missing{name, d})
+			all = append(all, missing{name, d, name.Kind != Init && name.Number+1 < open})
 		}
 	}
 	var inForce MediaName

@@ -37,6 +37,11 @@ type FollowerConfig struct {
 	// ParentsChanged is to Parents what OriginsChanged is to Origins.
 	ParentsChanged func() <-chan struct{}
 
+	// Siblings returns base URLs of other nodes that have the window, best first: a
+	// node that joins asks some of them for what is old before it asks its parents.
+	// Nil: none are asked. As Parents.
+	Siblings func() []string
+
 	// Self returns the id of this node, of a-z, 0-9 and "-", by which parents
 	// know their children and a loop is found. Nil: it names none, and takes
 	// lists whatever way they came. Called from any goroutine.

@@ -20,6 +20,8 @@ func (s *server) relayOn(w http.ResponseWriter, r *http.Request, window *Window,
 		return false // it may be found farther back
 	case err != nil:
 		s.fail(w, r, err, window.caching.refused)
+	case o != nil && window.behind(name):
+		s.sendOld(w, r, o)
 	case o != nil:
 		s.sendObject(w, r, o)
 	default:

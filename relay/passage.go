@@ -13,6 +13,9 @@ import (
 // before the list is asked for anew.
 const maxRounds = 3
 
+// backlogPatience is by how much longer one of many objects may take.
+const backlogPatience = 8
+
 // alonePatience is by how much longer the only parent is waited for.
 const alonePatience = 4
 
@@ -23,7 +26,8 @@ var (
 	errMoved = errors.New("its parent was left")
 )
 
-// passage is one object on its way from the parents into the window. It begins
+// passage is one object on its way from the parents into the window. What is old
+// is asked of siblings first, so that a parent's link is left to what is live. It begins
 // at the best parent; when that one breaks off, is late or is left, it goes on
 // at the next one from the byte that it reached.
 type passage struct {
@@ -80,6 +84,15 @@ func (p *passage) carry(ctx context.Context, in *incoming) (err error) {
 		p.answers()
 		p.r.window.begin(in)
 	}}
+	if p.old {
+		for _, base := range p.r.siblings() {
+			if err := p.transfer(ctx, base, c); err == nil || ctx.Err() != nil || errors.Is(err, ErrBudget) {
+				return err
+			} else if !gone(err) {
+				p.r.shun(base)
+			}
+		}
+	}
 	var tried []string
 	pause, nowhere := backoff{}, true
 	for {
@@ -211,7 +224,7 @@ func (p *passage) receipt() time.Duration {
 	c := p.r.window.constants
 	d := max(p.duration, c.PartTarget) + c.slack()
 	if p.backlog {
-		d *= joinFetches // which share the link
+		d *= backlogPatience // the link is shared
 	}
 	return p.patience(d)
 }

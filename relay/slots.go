@@ -39,6 +39,8 @@ type Slots struct {
 	measured time.Time            // when that was looked up
 	spare    time.Duration        // media that nodes without a slot may still take
 	spent    time.Time            // when that was last counted
+
+	catching catchUp // of nodes that join; has its own lock
 }
 
 // Room is how many children a node has and would have.

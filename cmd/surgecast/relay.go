@@ -80,6 +80,10 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	if err := r.openDVR(parents, live); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
+	siblings := r.peers
+	if len(config.Parents) > 0 {
+		siblings = nil // who may be asked has been said
+	}
 	r.follower = relay.NewFollower(relay.FollowerConfig{
 		Store:          n.store,
 		Credential:     n.credential,
@@ -90,6 +94,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		OriginsChanged: n.cluster.Changed,
 		Parents:        parents,
 		ParentsChanged: n.cluster.Changed,
+		Siblings:       siblings,
 		Self:           n.cluster.Name,
 		Refer:          tree.Refer,
 		Precedence:     live,
