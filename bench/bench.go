@@ -1,4 +1,4 @@
-// Command bench measures running nodes from outside, over HTTP alone: it
+// Command bench measures running nodes from outside, over HTTP, DNS and RTSP: it
 // imports nothing of the product. It starts an origin, a relay and what they
 // are compared with, puts load on them, and prints one figure a line:
 //
@@ -11,8 +11,9 @@
 // before wall time, the median of several runs is printed with the lowest and
 // the highest, and a run in which the load itself was over 90 % busy is void.
 //
-// The load runs in processes of its own: "bench swarm" and "bench held" are
-// this program again, and can be pointed at any server that speaks LL-HLS.
+// The load runs in processes of its own: "bench swarm", "bench held" and "bench
+// publish" are this program again, and can be pointed at any server that speaks
+// LL-HLS, the last one at any that takes RTSP too.
 package main
 
 import (
@@ -39,6 +40,9 @@ var benchmarks = []benchmark{
 	{"nginx", versusNginx},
 	{"blocked", blocked},
 	{"latency", latency},
+	{"ingest-protocols", ingestProtocols},
+	{"ingest-4k60", ingestLarge},
+	{"ingest-streams", ingestMany},
 	{"dns", dnsAnswers},
 	{"viewers-500", watchHundreds},
 	{"viewers-2000", watchThousands},
@@ -47,13 +51,14 @@ var benchmarks = []benchmark{
 
 // subcommands are the loads, by name.
 var subcommands = map[string]func(ctx context.Context, arguments []string) error{
-	"added":  addedCommand,
-	"attack": attackCommand,
-	"bare":   bareCommand,
-	"echo":   echoCommand,
-	"hammer": hammer,
-	"held":   heldCommand,
-	"swarm":  swarmCommand,
+	"added":   addedCommand,
+	"attack":  attackCommand,
+	"bare":    bareCommand,
+	"echo":    echoCommand,
+	"hammer":  hammer,
+	"held":    heldCommand,
+	"publish": publishCommand,
+	"swarm":   swarmCommand,
 }
 
 func main() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,13 @@ type node struct {
 
 // startNode starts a node, whose configuration is NAME.yaml, and waits until its private API can be asked.
 func startNode(ctx context.Context, dir, binary, role, address, name string, on core) (*node, error) {
-	p, err := startProcess(dir, name, on, binary, role, "--config", filepath.Join(dir, name+".yaml"), "--address", address)
+	return startNodeAs(ctx, dir, []string{binary}, role, address, name, on)
+}
+
+// startNodeAs is startNode with what stands before the program, as env does.
+func startNodeAs(ctx context.Context, dir string, program []string, role, address, name string, on core) (*node, error) {
+	arguments := slices.Concat(program[1:], []string{role, "--config", filepath.Join(dir, name+".yaml"), "--address", address})
+	p, err := startProcess(dir, name, on, program[0], arguments...)
 	if err != nil {
 		return nil, err
 	}
