@@ -173,7 +173,7 @@ func (p *publisher) run(ctx context.Context, wait time.Duration, transport strin
 		if due > publishSettle {
 			p.behind.Store(max(p.behind.Load(), int64(time.Since(p.began)-due)))
 		}
-		if err := p.send(client, media, encoder, n); err != nil {
+		if err := p.send(ctx, client, media, encoder, n); err != nil {
 			return err
 		}
 	}
@@ -216,13 +216,25 @@ func (p *publisher) client(transport string) *gortsplib.Client {
 	}
 }
 
-// send sends a picture at once, as encoders do.
-func (p *publisher) send(client *gortsplib.Client, media *description.Media, encoder *rtph264.Encoder, n int) error {
+// sendAtOnce is how many packets leave without a pause.
+const sendAtOnce = 8
+
+// send spreads a picture's packets over most of its time, as encoders do that shape
+// their traffic: at once, a key picture of 4K is half a megabyte at the speed of
+// memory, and what is measured is how the kernel passes that on.
+func (p *publisher) send(ctx context.Context, client *gortsplib.Client, media *description.Media, encoder *rtph264.Encoder, n int) error {
 	packets, err := encoder.Encode(p.film.pictures[n%len(p.film.pictures)])
 	if err != nil {
 		return err
 	}
-	for _, packet := range packets {
+	begin := time.Duration(n) * time.Second / time.Duration(p.fps)
+	for i, packet := range packets {
+		if i%sendAtOnce == 0 {
+			due := begin + time.Second/time.Duration(p.fps)*time.Duration(i)/time.Duration(len(packets))*9/10
+			if pause(ctx, due-time.Since(p.began)) != nil {
+				return nil // it is over
+			}
+		}
 		packet.Timestamp = uint32(n * 90000 / p.fps)
 		p.bytes.Add(int64(len(packet.Payload)))
 		if err := client.WritePacketRTP(media, packet); err != nil {

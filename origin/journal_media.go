@@ -101,11 +101,23 @@ func (s *stream) writeMedia(ctx context.Context) {
 	for {
 		select {
 		case <-s.news:
+			afterViewers(ctx)
 			j.take(s.windows())
 		case <-ctx.Done():
 			j.take(s.windows())
 			return
 		}
+	}
+}
+
+// journalAfter is how long the journal lets those go first who wait for a part:
+// on one core it would write a megabyte of 4K before they are answered.
+const journalAfter = 10 * time.Millisecond
+
+func afterViewers(ctx context.Context) {
+	select {
+	case <-time.After(journalAfter):
+	case <-ctx.Done():
 	}
 }
 

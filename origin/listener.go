@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bufio"
 	"errors"
 	"log/slog"
 	"net"
@@ -188,13 +189,22 @@ func addressOf(remote net.Addr) netip.Addr {
 // pendingConn closes itself unless it is admitted in time.
 type pendingConn struct {
 	net.Conn
+	reads   *bufio.Reader
 	timeout time.Duration
 	timer   *time.Timer
 	place   *place
 }
 
+// connReadBuffer is read at once where a burst has come: the servers above ask
+// for 4 kB, three packets of a key picture that has three hundred. The bound of
+// connections bounds these, too.
+const connReadBuffer = 64 << 10
+
+// Read is of net.Conn. One goroutine at a time reads.
+func (c *pendingConn) Read(b []byte) (int, error) { return c.reads.Read(b) }
+
 func newPendingConn(conn net.Conn, timeout time.Duration, place *place) *pendingConn {
-	c := &pendingConn{Conn: conn, timeout: timeout, place: place}
+	c := &pendingConn{Conn: conn, reads: bufio.NewReaderSize(conn, connReadBuffer), timeout: timeout, place: place}
 	c.timer = time.AfterFunc(timeout, func() { _ = c.Conn.Close() })
 	return c
 }
