@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"cluster":           {},
 	"configs":           {},
 	"simnet":            {},
-	"bench":             {}, // speaks only HTTP and DNS
+	"bench":             {}, // speaks only HTTP, DNS and RTSP
 }
 
 // testOnly may be imported by tests alone, and by nothing that ships.
