@@ -92,7 +92,8 @@ type Publication struct {
 	err      error     // why it has ended
 	began    time.Time
 	segments int
-	stall    *stall // nil unless it stood still, and was filled
+	wrote    time.Time // when the latest unit came
+	stall    *stall    // nil unless it stood still, and was filled
 }
 
 // publish begins a publication of a rung, "" for the top one; the older one of
@@ -219,6 +220,7 @@ func (p *Publication) write(u Unit) error {
 	if p.picture == s.pictures[0] {
 		s.tap.offer(p, u)
 	}
+	p.wrote = time.Now()
 	key := u.Random && p.index[u.Track] == videoID
 	switch {
 	case s.loss.ordered != "":
@@ -226,7 +228,7 @@ func (p *Publication) write(u Unit) error {
 	case s.current == p:
 	case s.current == nil && p.picture != s.pictures[0] && (p.tied || time.Since(p.began) < topPatience):
 		return nil // see publish
-	case s.current == nil, key && s.loss.filler != nil && !p.tied: // the one that leads stands still
+	case s.current == nil, key && !p.tied && (s.outdoes(p) || s.loss.filler != nil && s.current.stands()):
 		if err := s.lead(p); err != nil {
 			return err
 		}
@@ -243,6 +245,9 @@ func (p *Publication) write(u Unit) error {
 	}
 	return p.packager.write(u)
 }
+
+// stands tells whether nothing comes of it.
+func (p *Publication) stands() bool { return time.Since(p.wrote) > p.stream.Constants.TargetDuration }
 
 // Close seals the open segment with what is pending and ends the publication.
 // The stream goes on with the next one. Closing twice does nothing.
