@@ -104,3 +104,52 @@ func TestGapsAfterARestart(t *testing.T) {
 		in.play(in.publish(source), source, 5*time.Second, nil)
 	})
 }
+
+// A line that stands still for a while leaves no trace; for longer, gaps, and of
+// what comes then at once, what they stand for is left out.
+func TestGapsWhileTheLineStandsStill(t *testing.T) {
+	for _, still := range []time.Duration{200 * time.Millisecond, 1500 * time.Millisecond, 6 * time.Second} {
+		t.Run(still.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				in := inspect(newStageWith(t, t.TempDir(), origin.StreamConfig{}))
+				source := &origintest.Source{Audio: true, GOP: 25}
+				p := in.publish(source)
+				in.play(p, source, 5*time.Second, nil)
+				in.wait(still)
+				in.play(p, source, 5*time.Second, nil) // what was late first, at once
+				list := in.window.Version().Playlist
+				gap, returns := time.Duration(0), 0
+				for _, s := range list.Segments {
+					if s.Gap {
+						gap += s.Duration
+					}
+					if s.Discontinuity {
+						returns++
+					}
+				}
+				if short := still < 2*time.Second; short != (gap == 0) || short != (returns == 0) {
+					t.Errorf("after %v: a gap of %v, %d discontinuities", still, gap, returns)
+				}
+				if behind := time.Since(list.End()); behind < -300*time.Millisecond || behind > time.Second {
+					t.Errorf("after %v the list ends %v ago", still, behind)
+				}
+			})
+		})
+	}
+}
+
+// An encoder that is another one with each picture is shown as far as the clock
+// goes: media sequence numbers do not overtake it.
+func TestRunsAreHeldToTheClock(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		in := inspect(newStageWith(t, t.TempDir(), origin.StreamConfig{}))
+		for n := range 300 {
+			source := &origintest.Source{GOP: 1, Width: 64 + n%2*16}
+			in.play(in.publish(source), source, 100*time.Millisecond, nil)
+		}
+		list := in.window.Version().Playlist
+		if ahead := int64(list.OpenSequence()) - time.Now().Unix(); ahead > 6 || ahead < 3 {
+			t.Errorf("the list is %d numbers ahead of the clock", ahead)
+		}
+	})
+}

@@ -190,3 +190,36 @@ func TestOwnSlates(t *testing.T) {
 		}
 	})
 }
+
+// All rungs show the slate, in step, and come back together.
+func TestSlateOnAllRungs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		config := threeRungs()
+		config.OnLoss = origin.SlateOnLoss
+		in := inspect(newStageWith(t, t.TempDir(), config))
+		all := feeds()
+		for _, f := range all {
+			in.connect(f)
+		}
+		in.playRungs(8*time.Second, all...)
+		for _, f := range all {
+			f.Close()
+		}
+		in.look()
+		before := in.inStep("1080", "720", "360")
+		in.wait(10 * time.Second)
+		after := in.inStep("1080", "720", "360")
+		for rung := range after {
+			// The newest may be open; a rung begins at a boundary.
+			if got := after[rung] - before[rung]; got < 3 {
+				t.Errorf("%s: %d segments of the slate that are whole", rung, got)
+			}
+		}
+		all = feeds()
+		for _, f := range all {
+			in.connect(f)
+		}
+		in.playRungs(8*time.Second, all...)
+		in.inStep("1080", "720", "360")
+	})
+}
