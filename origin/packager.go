@@ -22,8 +22,9 @@ import (
 // parameter sets change and when timestamps jump.
 type packager struct {
 	timeline *timeline
-	sounds   []*sound      // renditions of their own
-	rungs    []*rung       // other renditions of the pictures
+	sounds   []*sound // renditions of their own
+	rungs    []*rung  // other renditions of the pictures
+	silent   []*silentTrack
 	tracks   map[int]Track // by id: those in the leading rendition
 	lead     int           // id of the leading track
 	index    map[int]int   // from the unit's track to an id; others are dropped
@@ -78,11 +79,12 @@ func (p *packager) write(u Unit) error {
 	switch {
 	case !ok || len(u.Payload) == 0 || len(u.Payload[0]) == 0:
 		return nil
-	case id != p.lead && len(p.sounds) > 0:
-		return p.pushSound(id-audioID, u)
 	case id != p.lead:
-		p.audio.push(u)
-		return nil
+		p.sounded(id)
+		return p.pushAudio(id, u)
+	}
+	if err := p.hush(u); err != nil {
+		return err
 	}
 	if err := p.follow(u); err != nil {
 		return err
@@ -96,6 +98,15 @@ func (p *packager) write(u Unit) error {
 	}
 	p.run.keys.see(u, f.dts+f.offset, p.tracks[p.lead].ClockRate)
 	return p.emit(p.run.segmenter.push(f))
+}
+
+// pushAudio queues a frame beside the lead.
+func (p *packager) pushAudio(id int, u Unit) error {
+	if len(p.sounds) > 0 {
+		return p.pushSound(id-audioID, u)
+	}
+	p.audio.push(u)
+	return nil
 }
 
 // isLead tells whether u is of the leading track.

@@ -138,6 +138,7 @@ func (s *stream) lead(p *Publication) error {
 	p.packager.sounds = s.sounds(byID)
 	p.packager.rungs = s.rungs(p.picture, byID)
 	p.packager.closed = p.segmentClosed
+	p.packager.silent = silentTracks(byID, index)
 	s.current, s.begun, s.tracks = p, true, byID
 	return nil
 }

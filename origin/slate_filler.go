@@ -5,12 +5,8 @@ import (
 	"time"
 )
 
-const (
-	// slateStep is how often a slate goes on: a part comes at most so late.
-	slateStep = 80 * time.Millisecond
-	// soundLead is how much silence is made before the picture that it is for.
-	soundLead = 300 * time.Millisecond
-)
+// slateStep is how often a slate goes on: a part comes at most so late.
+const slateStep = 80 * time.Millisecond
 
 // slateFiller publishes a slate in place of the programme: its pictures again
 // and again, and silence on the stream's audio tracks, through a packager of
@@ -19,17 +15,8 @@ type slateFiller struct {
 	packager *packager
 	from     time.Time // date of the first picture
 	clip     *slateClip
-	shown    int // pictures
-	sounds   []silentTrack
-}
-
-// silentTrack is an audio track that is silent.
-type silentTrack struct {
-	id    int
-	rate  int
-	frame []byte
-	ticks int64 // of a frame
-	next  int64 // PTS of the next one
+	shown    int          // pictures
+	sound    *silentTrack // that leads where there is no clip
 }
 
 // newSlateFiller begins with clip, which is nil for a stream without pictures,
@@ -41,19 +28,20 @@ func newSlateFiller(s *stream, clip *slateClip, tracks map[int]Track) (*slateFil
 		byID[videoID], index[videoID] = Track{Codec: clip.codec, ClockRate: videoClockRate}, videoID
 	}
 	for id, t := range tracks {
-		if id == videoID {
-			continue
-		}
-		byID[id], index[id] = t, id
-		if frame := silence(t.Codec); frame != nil {
-			ticks := frameTicks(t.Codec, t.ClockRate, frame)
-			f.sounds = append(f.sounds, silentTrack{id: id, rate: t.ClockRate, frame: frame, ticks: ticks})
-		} else if clip == nil {
-			return nil, errors.New("no silence can be made of the stream's audio codec")
+		if id != videoID {
+			byID[id] = t
 		}
 	}
+	silent := silentTracks(byID, index)
+	if clip == nil { // the first of them leads
+		if len(silent) == 0 {
+			return nil, errors.New("no silence can be made of the stream's audio codec")
+		}
+		f.sound, silent = silent[0], silent[1:]
+		index[f.sound.id] = f.sound.id
+	}
 	f.packager = newPackager(s.timeline, s.Constants, s.leading(byID), index)
-	f.packager.sounds = s.sounds(byID)
+	f.packager.sounds, f.packager.silent = s.sounds(byID), silent
 	if clip != nil {
 		f.packager.rungs = s.slateRungs(byID[videoID])
 	}
@@ -65,12 +53,10 @@ func (f *slateFiller) step() time.Duration { return slateStep }
 
 // advance publishes what is shown before upTo.
 func (f *slateFiller) advance(upTo time.Duration) error {
-	for i := range f.sounds {
-		if err := f.sounds[i].advance(f, upTo+soundLead); err != nil {
-			return err
-		}
+	if f.clip == nil {
+		return f.advanceSound(upTo)
 	}
-	for f.clip != nil {
+	for {
 		p := &f.clip.pictures[f.shown%len(f.clip.pictures)]
 		round := int64(f.shown/len(f.clip.pictures)) * f.clip.length
 		at := ticksDuration(p.dts+round, videoClockRate)
@@ -91,6 +77,17 @@ func (f *slateFiller) advance(upTo time.Duration) error {
 			}
 		}
 	}
+}
+
+// advanceSound is advance for a stream without pictures.
+func (f *slateFiller) advanceSound(upTo time.Duration) error {
+	f.sound.begun = true
+	for _, u := range f.sound.until(upTo) {
+		u.WallTime = f.from.Add(ticksDuration(u.PTS, f.sound.rate))
+		if err := f.packager.write(u); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -107,23 +104,6 @@ func (s *stream) slateRungs(track Track) (all []*rung) {
 		all = append(all, r)
 	}
 	return all
-}
-
-func (t *silentTrack) advance(f *slateFiller, upTo time.Duration) error {
-	if f.clip == nil {
-		upTo -= soundLead // it leads itself
-	}
-	for {
-		at := ticksDuration(t.next, t.rate)
-		if at >= upTo {
-			return nil
-		}
-		u := Unit{Track: t.id, PTS: t.next, DTS: t.next, Random: true, Payload: [][]byte{t.frame}, WallTime: f.from.Add(at)}
-		t.next += t.ticks
-		if err := f.packager.write(u); err != nil {
-			return err
-		}
-	}
 }
 
 func (f *slateFiller) end() error { return f.packager.seal() }

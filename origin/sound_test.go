@@ -1,6 +1,7 @@
 package origin_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 
 	"surgecast/origin"
 	"surgecast/origin/origintest"
@@ -194,4 +197,48 @@ type firstLine struct {
 func (f *firstLine) Write(b []byte) (int, error) {
 	defer f.cancel()
 	return f.ResponseRecorder.Write(b)
+}
+
+// Sound that a stream has promised and an encoder does not send is silence,
+// without a hole.
+func TestMissingSoundIsSilence(t *testing.T) {
+	for _, mode := range []origin.AudioMode{origin.AudioMuxed, origin.AudioSeparate} {
+		t.Run(string(mode), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				in := inspect(newStageWith(t, t.TempDir(), origin.StreamConfig{Audio: mode}))
+				for _, sound := range []bool{true, false, true} {
+					source := &origintest.Source{Audio: sound, GOP: 25}
+					in.play(in.publish(source), source, 6*time.Second, nil)
+				}
+				for name, r := range in.renditions {
+					silent := 0
+					for _, s := range r.last.Playlist.Segments {
+						if s.Gap {
+							t.Fatalf("%s: segment %d is a gap", name, s.Name.Number)
+						}
+						var parts fmp4.Parts
+						if err := parts.Unmarshal(in.body(r, s.Name)); err != nil {
+							t.Fatal(err)
+						}
+						for _, part := range parts {
+							for _, track := range part.Tracks {
+								for _, sample := range track.Samples {
+									if track.ID == 2 && bytes.Equal(sample.Payload, []byte{0x20, 0, 0, 0, 0, 0, 0x0e}) {
+										silent++
+									}
+								}
+							}
+						}
+					}
+					want := 6 * 48000 / 1024
+					if name == "main" && mode == origin.AudioSeparate {
+						want = 0
+					}
+					if silent < want-5 || silent > want+20 {
+						t.Errorf("%s: %d frames of silence, want %d", name, silent, want)
+					}
+				}
+			})
+		})
+	}
 }
