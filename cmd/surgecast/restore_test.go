@@ -125,10 +125,10 @@ func TestKilledOriginInARealPlayer(t *testing.T) {
 		plays := time.Since(back)
 		time.Sleep(10 * time.Second)
 		after := view.look(t)
-		t.Logf("%s: restart %v, new pictures play %v after it, frozen %.1f s, %d steps back, %d of dates, jumped %.1f s, %d loads, latency %.1f s, errors %v",
+		t.Logf("%s: restart %v, new pictures play %v after it, frozen %.1f s, %d steps back, dates by %.0f ms, jumped %.1f s, %d loads, latency %.1f s, errors %v",
 			kill.name, restart.Round(time.Millisecond), plays.Round(time.Millisecond), after.Frozen-before.Frozen, after.Back, after.DateBack,
 			after.Jumped-before.Jumped, after.Loads, after.Latency, after.Errors)
-		if after.Fatal != "" || after.Loads != 1 || after.DateBack > 0 || after.Back > 0 {
+		if after.Fatal != "" || after.Loads != 1 || after.DateBack > 500 || after.Back > 0 {
 			t.Errorf("hls.js: %+v", after)
 		}
 	}
