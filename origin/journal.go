@@ -30,7 +30,13 @@ type streamRecord struct {
 	Discontinuity uint64 `json:"discontinuity"`
 	// Init is the number of the newest init segment.
 	Init uint64 `json:"init"`
+	// MediaEnd is the media time that the stream has come to: where a list has
+	// nothing but gaps, no media tell it.
+	MediaEnd time.Duration `json:"media_end,omitempty"`
 }
+
+// maxMediaEnd is more than any stream plays.
+const maxMediaEnd = 100 * 365 * 24 * time.Hour
 
 // journalState is the content of the file.
 type journalState struct {
@@ -116,6 +122,9 @@ func (j *journal) parse(text []byte) (relay.Epoch, error) {
 		// Numbers in lists have 63 bits.
 		if r.MediaSequence > math.MaxInt64/2 {
 			return 0, fmt.Errorf("stream %q: media sequence number %d", name, r.MediaSequence)
+		}
+		if r.MediaEnd < 0 || r.MediaEnd > maxMediaEnd {
+			return 0, fmt.Errorf("stream %q: media end at %v", name, r.MediaEnd)
 		}
 	}
 	if j.state.Streams == nil {

@@ -32,7 +32,7 @@ func TestJournalRaisesTheEpoch(t *testing.T) {
 		if again.epoch != j.epoch+1 {
 			t.Errorf("epoch %v after %v", again.epoch, j.epoch)
 		}
-		if r, ok := again.stream("theatre"); !ok || r != (streamRecord{17, 3, 1}) {
+		if r, ok := again.stream("theatre"); !ok || r != (streamRecord{MediaSequence: 17, Discontinuity: 3, Init: 1}) {
 			t.Errorf("record %+v, %v", r, ok)
 		}
 		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
@@ -48,6 +48,7 @@ func TestUnreadableJournal(t *testing.T) {
 		"newer":         `{"v":2,"epoch":"00000001"}`,
 		"no epoch":      `{"v":1}`,
 		"last epoch":    `{"v":1,"epoch":"ffffffff"}`,
+		"media end":     `{"v":1,"epoch":"00000001","streams":{"a":{"media_end":-1}}}`,
 		"huge sequence": `{"v":1,"epoch":"00000001","streams":{"a":{"media_sequence":18446744073709551615}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -234,6 +234,8 @@ func (r *restoration) lastMap() relay.MediaName {
 	return relay.MediaName{}
 }
 
+var errOnlyGaps = errors.New("there are only gaps")
+
 // end returns the media time at which the rendition ends, and the number of its
 // last fragment.
 func (r *restoration) end() (end time.Duration, fragment uint32, err error) {
@@ -252,5 +254,5 @@ func (r *restoration) end() (end time.Duration, fragment uint32, err error) {
 		}
 		after += s.Duration
 	}
-	return 0, 0, errors.New("there are only gaps")
+	return 0, 0, errOnlyGaps
 }

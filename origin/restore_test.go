@@ -218,6 +218,31 @@ func TestRestoreIntoGaps(t *testing.T) {
 	})
 }
 
+// The encoder is away for longer than a list is long, so that it has nothing but
+// gaps: it is still the list that players wait with.
+func TestRestoreAListOfGaps(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		source := &origintest.Source{FPS: 25, Audio: true}
+		s := newStage(t, dir)
+		p := s.publish(source)
+		s.play(p, source, 12*time.Second)
+		p.Close()
+		time.Sleep(100 * time.Second)
+		s.look()
+		again := revive(t, crash(t, dir), origin.StreamConfig{})
+		again.look()
+		checkGoesOn(t, s, again)
+		source = &origintest.Source{FPS: 25, Audio: true}
+		again.play(again.publish(source), source, 6*time.Second)
+		again.checkEach()
+		list := again.newest()
+		if s := list.Segments[len(list.Segments)-1]; s.Gap || !list.Segments[0].Gap {
+			t.Error("the programme does not go on behind the gaps")
+		}
+	})
+}
+
 // What a life is not to go on with: an old list, one of other constants, one
 // that has ended. Numbers go on beyond it all the same.
 func TestNotRestored(t *testing.T) {

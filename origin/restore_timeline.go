@@ -3,6 +3,7 @@ package origin
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -38,7 +39,8 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 	for _, t := range timelines[1:] {
 		t.lead = timelines[0]
 	}
-	timelines[0].reach(mediaEndAll)
+	last, _ := s.journal.stream(s.Name)
+	timelines[0].reach(max(mediaEndAll, last.MediaEnd))
 	if err := publishAll(timelines, timelines); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 // another run, of another epoch. It returns the media time that the list comes
 // to.
 func (t *timeline) resume(r *restoration) (end time.Duration, err error) {
-	if end, t.fragments, err = r.end(); err != nil && len(r.media) > 0 {
+	if end, t.fragments, err = r.end(); err != nil && !errors.Is(err, errOnlyGaps) {
 		return 0, err
 	}
 	t.list = r.list

@@ -324,6 +324,7 @@ func (t *timeline) record() streamRecord {
 		MediaSequence: t.list.OpenSequence(),
 		Discontinuity: t.discontinuity,
 		Init:          max(t.nextInit, 1) - 1,
+		MediaEnd:      t.mediaEnd,
 	}
 }
 
