@@ -12,10 +12,14 @@ import (
 
 const (
 	// startWait is how long the beginning of a publication is held back for
-	// units of all tracks and for what ties their clocks together. ffmpeg sends
-	// RTCP sender reports in front of the first packet; who sends none within
-	// this time is synchronized by arrival.
+	// units of all tracks.
 	startWait = time.Second
+
+	// reportWait is how long it is held back for what ties the clocks of its
+	// tracks together. ffmpeg sends RTCP sender reports in front of the first
+	// packet, others after 1.0 to 3.1 s (RFC 3550, section 6.2, as GStreamer does);
+	// who sends none within this time is synchronized by arrival.
+	reportWait = 3200 * time.Millisecond
 
 	// What is held back meanwhile, at most: beyond it the publication begins
 	// with what there is.
@@ -103,7 +107,7 @@ type ingestTrack struct {
 // itself, as in RTP. Tracks are called by the index of what was announced. It is
 // asked from ingest's goroutine.
 type clockTie interface {
-	// known tells whether it knows already; after startWait it is asked all the
+	// known tells whether it knows already; after reportWait it is asked all the
 	// same.
 	known() bool
 	// synchronize lays the common zero onto what the clock of a track shows.

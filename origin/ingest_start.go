@@ -55,9 +55,10 @@ func (in *ingest) start(now time.Time) error {
 		}
 		return nil
 	}
-	if !in.complete() && now.Sub(in.begun) < startWait && !in.holdsTooMuch() {
+	if now.Sub(in.begun) < in.patience() && !in.holdsTooMuch() {
 		return nil
 	}
+	in.settle()
 	in.synchronize(*first)
 	tracks, err := in.describe()
 	if err != nil {
@@ -76,14 +77,46 @@ func (in *ingest) start(now time.Time) error {
 	return nil
 }
 
-// complete tells whether all is there that a publication is held back for.
-func (in *ingest) complete() bool {
+// patience is how long the publication waits for what is missing, from the first
+// unit on; 0 when all is there.
+func (in *ingest) patience() time.Duration {
 	for _, track := range in.tracks {
 		if !track.seen {
-			return false
+			return startWait
 		}
 	}
-	return in.tie == nil || in.tie.known()
+	switch {
+	case in.tie == nil || in.tie.known():
+		return 0
+	case len(in.tracks) > 1:
+		return reportWait
+	}
+	return startWait
+}
+
+// settle dates what was held by the unit of its track that came soonest after its
+// time: what an encoder had queued while it connected comes in one burst, and
+// dates of its arrival would be too late by as much.
+func (in *ingest) settle() {
+	zero := map[*ingestTrack]time.Time{} // when the track's clock was 0
+	for _, unit := range in.held {
+		at := unit.arrival.Add(-unit.clock())
+		if z, ok := zero[unit.track]; !ok || at.Before(z) {
+			zero[unit.track] = at
+		}
+	}
+	for i := range in.held {
+		unit := &in.held[i]
+		unit.arrival = zero[unit.track].Add(unit.clock())
+	}
+}
+
+// clock is the unit's time in the order of sending, as far as it is known.
+func (u heldUnit) clock() time.Duration {
+	if u.dtsKnown {
+		return u.dts
+	}
+	return u.pts
 }
 
 // synchronize lays the common zero of all tracks onto the first unit. It is

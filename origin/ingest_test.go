@@ -51,7 +51,7 @@ func newBenchOf(t *testing.T, medias ...*description.Media) *bench {
 	b.feed.logger = slog.New(slog.NewTextHandler(&b.log, nil))
 	publishers := &fakePublishers{published: make(chan *fakePublication, 1)}
 	b.in = newIngest(announcement{tracks: announced.essences, tie: b.feed}, chosen, func(tracks []Track) (publication, error) {
-		p, err := publishers.publish("theatre", "", false, tracks)
+		p, err := publishers.publish("theatre", "", tracks)
 		b.published = p.(*fakePublication)
 		return p, err
 	}, b.feed.logger)
@@ -191,7 +191,7 @@ func TestLaterReportsMoveWallTimeOnly(t *testing.T) {
 func TestLipSyncByArrival(t *testing.T) {
 	b := newBench(t)
 	began := b.now
-	for n := range 25 {
+	for n := range 80 {
 		b.must(b.picture(n))
 		b.now = b.now.Add(10 * time.Millisecond) // sound comes later by this
 		b.must(b.sound(2 * n))
@@ -201,7 +201,7 @@ func TestLipSyncByArrival(t *testing.T) {
 	if b.published != nil {
 		t.Fatal("has not waited for reports")
 	}
-	b.second(1)
+	b.must(b.picture(80))
 	sound, units := b.offset()
 	// The second sound packet of each pair comes 20 ms before its time.
 	if off := sound - (10-20)*time.Millisecond; off.Abs() > time.Millisecond {
@@ -212,6 +212,25 @@ func TestLipSyncByArrival(t *testing.T) {
 	}
 	if !strings.Contains(b.log.String(), "synchronized by arrival") {
 		t.Errorf("log: %s", &b.log)
+	}
+}
+
+// What an encoder queued while it connected comes in one burst: it is dated by
+// when the newest came.
+func TestBurstIsDated(t *testing.T) {
+	b := newBench(t)
+	for n := range 50 {
+		b.must(b.picture(n))
+		b.must(b.sound(2 * n))
+	}
+	began := b.now.Add(-49 * 40 * time.Millisecond) // when the first picture was due
+	for n := 50; b.published == nil; n++ {
+		b.now = b.now.Add(40 * time.Millisecond)
+		b.must(b.picture(n))
+		b.must(b.sound(2 * n))
+	}
+	if _, units := b.offset(); units[0].WallTime.Sub(began).Abs() > time.Millisecond {
+		t.Errorf("dated %v after it was due", units[0].WallTime.Sub(began))
 	}
 }
 

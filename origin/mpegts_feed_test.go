@@ -3,12 +3,14 @@ package origin
 import (
 	"bytes"
 	"net"
+	"os/exec"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts"
 	tscodecs "github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts/codecs"
 )
@@ -64,6 +66,38 @@ func TestMPEGTSClockWraps(t *testing.T) {
 		if want := int64(i) * 1024; u.PTS != want || u.Payload[0][3] != byte(i) {
 			t.Fatalf("unit %d: PTS %d, want %d; %v", i, u.PTS, want, u.Payload)
 		}
+	}
+}
+
+// H.265 with reordered pictures and Opus, as ffmpeg writes them.
+func TestMPEGTSOfH265(t *testing.T) {
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: make deps")
+	}
+	sent, err := exec.CommandContext(t.Context(), ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin",
+		"-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-f", "lavfi", "-i", "sine=r=48000", "-t", "2",
+		"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "bframes=2:keyint=25:log-level=none", "-pix_fmt", "yuv420p",
+		"-c:a", "libopus", "-ac", "2", "-f", "mpegts", "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed, publishers, wait := tsFeed(t)
+	feed.end(feed.read(bytes.NewReader(sent)))
+	wait()
+	p := <-publishers.published
+	if _, ok := p.tracks[0].Codec.(*codecs.H265); !ok {
+		t.Fatalf("video is %T", p.tracks[0].Codec)
+	}
+	pictures, reordered := 0, false
+	for _, u := range p.take(t, 1<<20) {
+		if u.Track == 0 {
+			pictures++
+			reordered = reordered || u.DTS < u.PTS
+		}
+	}
+	if pictures != 50 || !reordered {
+		t.Errorf("%d pictures, reordered %v", pictures, reordered)
 	}
 }
 

@@ -36,7 +36,7 @@ func enhancedVideo(m *message.VideoExSequenceStart) essence {
 	case m.HEVCConfig != nil:
 		return h265Essence(m.HEVCConfig)
 	case m.FourCC == message.FourCCAV1:
-		return unsupported(essenceVideo, "AV1")
+		return newEssence(&codecs.AV1{}) // the sequence header comes with key pictures
 	}
 	return unsupported(essenceVideo, "VP9")
 }
@@ -49,6 +49,17 @@ func enhancedAudio(m *message.AudioExSequenceStart) essence {
 		return newEssence(&codecs.Opus{ChannelCount: int(m.OpusConfig.ChannelCount)})
 	}
 	return unsupported(essenceAudio, "other than AAC and Opus")
+}
+
+// plainSoundName is the name of a sound that plain RTMP has beside AAC.
+func plainSoundName(codec uint8) string {
+	switch codec {
+	case message.CodecMPEG1Audio:
+		return "MP3"
+	case message.CodecPCMA, message.CodecPCMU:
+		return "G.711"
+	}
+	return "uncompressed sound"
 }
 
 func h264Essence(sps, pps []byte) essence {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortmplib/pkg/message"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
@@ -99,7 +100,7 @@ func (f *rtmpFeed) take(m message.Message, arrival time.Time) error {
 			return f.announce(f.track(false, 0), newEssence(&codecs.MPEG4Audio{Config: *m.AACConfig}))
 		}
 		if m.Codec != message.CodecMPEG4Audio {
-			return f.announce(f.track(false, 0), unsupported(essenceAudio, "other than AAC"))
+			return f.announce(f.track(false, 0), unsupported(essenceAudio, plainSoundName(m.Codec)))
 		}
 		return f.sound(f.track(false, 0), m.DTS, m.AU, arrival)
 	case *message.VideoExMultitrack:
@@ -176,10 +177,10 @@ func sameSound(a, b codecs.Codec) bool {
 	return false
 }
 
-// picture takes one access unit, NAL units with their lengths in four bytes.
+// picture takes one access unit.
 func (f *rtmpFeed) picture(track int, dts, delta time.Duration, body []byte, arrival time.Time) error {
-	var nalus h264.AVCC
-	if err := nalus.Unmarshal(body); err != nil {
+	nalus, err := rtmpPicture(f.tracks[track].codec, body)
+	if err != nil {
 		if f.ingest != nil && !errors.Is(err, h264.ErrAVCCNoNALUs) {
 			f.ingest.reception.damage(arrival, err)
 		}
@@ -189,6 +190,17 @@ func (f *rtmpFeed) picture(track int, dts, delta time.Duration, body []byte, arr
 	payload := slices.Concat(t.sets, nalus)
 	t.sets = nil
 	return f.unit(track, dts, delta, payload, arrival)
+}
+
+// rtmpPicture takes a picture apart: NAL units with their lengths in four bytes
+// before them, or the OBUs of AV1, which have theirs within.
+func rtmpPicture(codec codecs.Codec, body []byte) (units [][]byte, err error) {
+	if _, ok := codec.(*codecs.AV1); ok {
+		err = (*av1.Bitstream)(&units).Unmarshal(body)
+	} else {
+		err = (*h264.AVCC)(&units).Unmarshal(body) // H.265 has the same form
+	}
+	return units, err
 }
 
 // sound takes one frame.

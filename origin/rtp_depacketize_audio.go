@@ -86,15 +86,29 @@ func newLATMDepacketizer(f *format.MPEG4AudioLATM) (depacketizer, codecs.Codec, 
 	if f.CPresent || f.StreamMuxConfig == nil || len(f.StreamMuxConfig.Programs) != 1 || len(f.StreamMuxConfig.Programs[0].Layers) != 1 {
 		return nil, nil, errors.New("this form of AAC (LATM with its description in the stream) is not supported: set the encoder to AAC-LC without LATM (mpeg4-generic)")
 	}
+	mux := plainLATM(f.StreamMuxConfig)
 	newDecoder := func() func(*rtp.Packet) ([][]byte, error) {
 		decoder := &rtpfragmented.Decoder{}
 		_ = decoder.Init() // has no way to fail
 		return func(packet *rtp.Packet) ([][]byte, error) {
-			return decodeLATM(decoder, f.StreamMuxConfig, packet)
+			return decodeLATM(decoder, mux, packet)
 		}
 	}
-	config := *f.StreamMuxConfig.Programs[0].Layers[0].AudioSpecificConfig
+	config := *mux.Programs[0].Layers[0].AudioSpecificConfig
 	return newAudioDepacketizer(aacFrameTicks, newDecoder), &codecs.MPEG4Audio{Config: config}, nil
+}
+
+// plainLATM mends the description that GStreamer sends of ffmpeg's AAC: it puts
+// all of the encoder's AudioSpecificConfig into it, with an extension at the end
+// that says "no SBR" and that this form has no room for, so that what follows is
+// read from wrong bits. AAC has no other frameLengthType than 0 and 1.
+func plainLATM(c *mpeg4audio.StreamMuxConfig) *mpeg4audio.StreamMuxConfig {
+	layer := *c.Programs[0].Layers[0]
+	if layer.FrameLengthType < 2 {
+		return c
+	}
+	layer.FrameLengthType = 0
+	return &mpeg4audio.StreamMuxConfig{Programs: []*mpeg4audio.StreamMuxConfigProgram{{Layers: []*mpeg4audio.StreamMuxConfigLayer{&layer}}}}
 }
 
 func decodeLATM(decoder *rtpfragmented.Decoder, config *mpeg4audio.StreamMuxConfig, packet *rtp.Packet) ([][]byte, error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 	"github.com/pion/rtp"
 )
 
@@ -160,6 +161,26 @@ func FuzzDepacketizer(f *testing.F) {
 			_ = checkCodec(form.codec())
 		}
 	})
+}
+
+// GStreamer describes ffmpeg's AAC with more bits than the form has room for.
+func TestLATMFromGStreamer(t *testing.T) {
+	var mux mpeg4audio.StreamMuxConfig
+	if err := mux.Unmarshal([]byte{0x40, 0, 0x23, 0x20, 0xad, 0xca, 0}); err != nil { // a=fmtp:96 cpresent=0;config=40002320adca00
+		t.Fatal(err)
+	}
+	d, codec, err := newDepacketizer(&format.MPEG4AudioLATM{PayloadTyp: 96, StreamMuxConfig: &mux})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := codec.(*codecs.MPEG4Audio); checkCodec(c) != nil || c.Config.SampleRate != 48000 || c.Config.ChannelConfig != 2 {
+		t.Errorf("described as %+v", c)
+	}
+	frame := bytes.Repeat([]byte{7}, 300)
+	units, err := d.depacketize(&rtp.Packet{Header: rtp.Header{Version: 2, Marker: true}, Payload: append([]byte{255, 45}, frame...)})
+	if err != nil || len(units) != 1 || !bytes.Equal(units[0].payload[0], frame) {
+		t.Errorf("%v, %v", units, err)
+	}
 }
 
 func fuzzFormats() []format.Format {

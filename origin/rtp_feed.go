@@ -119,7 +119,7 @@ func (f *rtpFeed) synchronize(track int, pts time.Duration) {
 		f.zero = clock.report.wallTime(timestamp, clock.clockRate)
 	} else if len(f.tracks) > 1 {
 		f.logger.Warn("no usable RTCP sender reports, audio and video are synchronized by arrival",
-			"waited", startWait)
+			"waited", reportWait)
 	}
 }
 

@@ -70,7 +70,9 @@ type browserPool struct {
 	stops  map[string]func() // by host:port of viewers
 }
 
-func startBrowserPool(t *testing.T) *browserPool {
+// startBrowserPool starts it with the configuration that init writes, changed as
+// told.
+func startBrowserPool(t *testing.T, change ...func(*OriginConfig)) *browserPool {
 	t.Helper()
 	p := &browserPool{t: t, dir: t.TempDir(), origin: someLoopback(), stops: map[string]func(){}}
 	if !bindable(t.Context(), p.origin) {
@@ -85,6 +87,9 @@ func startBrowserPool(t *testing.T) *browserPool {
 		t.Fatal(err)
 	}
 	config.Drain = 0
+	for _, c := range change {
+		c(config)
+	}
 	node, err := newOriginNode(t.Context(), config, p.options(p.origin))
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func (n *node) ownStatus() nodeStatus {
 		own.LagSeconds = &seconds
 	}
 	if n.feeds != nil {
-		own.Feeds, own.Shown, own.Ladders = n.feeds(), n.shown(), n.ladders()
+		own.Feeds, own.Shown = n.feeds(), n.shown()
 	}
 	return own
 }

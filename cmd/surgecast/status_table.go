@@ -123,10 +123,7 @@ func (s *poolStatus) writeTable(out io.Writer, on terminal) error {
 	if _, err := fmt.Fprintf(out, "\n%s\n", fold(s.summary(), on.width)); err != nil {
 		return err
 	}
-	if err := s.writeFeeds(out, on); err != nil {
-		return err
-	}
-	return s.writeLadders(out, on)
+	return s.writeFeeds(out, on)
 }
 
 // rows are the cells of the table, its head first; the first cell marks the
