@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -27,7 +28,8 @@ type guardedListener struct {
 	net.Listener
 	gate   *Gate
 	secure bool
-	spare  *os.File // touched by Accept alone; nil when there is none
+	spare  *os.File      // touched by Accept alone; nil when there is none
+	haste  time.Duration // for the next hasty refusal; touched by Accept alone
 
 	running  sync.WaitGroup
 	mu       sync.Mutex
@@ -94,8 +96,7 @@ func (l *guardedListener) acceptSpare() (net.Conn, error) {
 		}
 		l.gate.turnedAway("no file descriptor is left")
 		// At once, without a goroutine: the descriptor is needed again.
-		l.gate.sayFull(conn, l.secure, hastyBound)
-		_ = conn.Close()
+		l.sayHastily(conn)
 	}
 	l.spare, _ = os.Open(os.DevNull)
 	return nil, nil
@@ -108,13 +109,23 @@ func (l *guardedListener) closeSpare() {
 	}
 }
 
+// sayHastily answers on Accept's goroutine, and closes.
+func (l *guardedListener) sayHastily(conn net.Conn) {
+	l.haste = cmp.Or(l.haste, hastyMost)
+	if l.gate.sayFull(conn, l.secure, l.haste) {
+		l.haste = min(2*l.haste, hastyMost)
+	} else {
+		l.haste = hastyLeast
+	}
+	_ = conn.Close()
+}
+
 // refuse turns a connection away without keeping the next one waiting.
 func (l *guardedListener) refuse(conn net.Conn) {
 	select {
 	case l.gate.refusals <- struct{}{}:
 	default: // too many at a time: what is said may be lost in a reset
-		l.gate.sayFull(conn, l.secure, hastyBound)
-		_ = conn.Close()
+		l.sayHastily(conn)
 		return
 	}
 	l.mu.Lock()

@@ -199,9 +199,9 @@ func TestAtTheCap(t *testing.T) {
 func TestNoDescriptorLeft(t *testing.T) {
 	c := startLimited(t, 300, 1<<20, time.Second)
 	all, got := c.visits(400)
-	// Seldom one is closed before its 503 has come through, on a busy machine: the
-	// kernel resets what is closed with bytes unread.
-	if got[200] < 250 || got[0] > 2 || got[503] != 400-got[200]-got[0] {
+	// One whose request takes longer than the haste that is left may be reset: on a
+	// machine so busy that it does not run for 32 ms.
+	if got[200] < 250 || got[0] > 1 || got[503] != 400-got[200]-got[0] {
 		t.Errorf("answers: %v", got)
 	}
 	before := c.cpu()

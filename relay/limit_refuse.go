@@ -14,32 +14,38 @@ const (
 	// refusalBound is how long a refusal may take: the request's way here, and
 	// the answer's back.
 	refusalBound = time.Second
-	// hastyBound is the same where the next in the queue waits: it is for a
-	// request that is here already. Others may get a reset after the answer.
-	hastyBound = 2 * time.Millisecond
+	// hastyMost is the same where the next in the queue waits, as long as those
+	// before had their requests here in time. After one that had not it is
+	// hastyLeast, which is for a request that is here already, and doubles again:
+	// so a busy machine's viewers are heard, and silent ones hold nobody up. Who is
+	// not heard may get a reset after the answer.
+	hastyMost  = 32 * time.Millisecond
+	hastyLeast = 2 * time.Millisecond
 )
 
 // maxRefusedBytes is how much of a request is looked at.
 const maxRefusedBytes = 4 << 10
 
 // sayFull answers a connection that has no seat, and reads what is sent so that
-// the answer is not lost in a reset. On a secure connection it says nothing.
-func (g *Gate) sayFull(conn net.Conn, secure bool, patience time.Duration) {
+// the answer is not lost in a reset. It tells whether the whole request came. On a
+// secure connection it says nothing.
+func (g *Gate) sayFull(conn net.Conn, secure bool, patience time.Duration) (heard bool) {
 	if secure {
-		return
+		return false
 	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	head, whole := readHead(conn)
-	if len(head) == 0 && patience > hastyBound {
-		return
+	if len(head) == 0 && patience > hastyMost {
+		return false
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(patience)) // a new socket has room for an answer
-	if _, err := conn.Write(g.fullAnswer(head)); err != nil || whole || patience <= hastyBound {
-		return
+	if _, err := conn.Write(g.fullAnswer(head)); err != nil || whole || patience <= hastyMost {
+		return whole
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		_, _ = io.CopyN(io.Discard, conn, maxRefusedBytes)
 	}
+	return whole
 }
 
 // readHead reads a request as far as its empty line, or what comes of it.

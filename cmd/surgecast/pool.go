@@ -33,7 +33,9 @@ func (n *node) ownStatus() nodeStatus {
 	own.Viewers = load.Viewers
 	own.BitsPerSecond = load.BitsPerSecond
 	outlook, _ := n.headroom.outlooks()
-	own.CapacityBitsPerSecond = float64(n.headroom.known)
+	if known := n.headroom.known; known > 0 {
+		own.CapacityBitsPerSecond = float64(known)
+	}
 	own.FullInSeconds = outlook.seconds()
 	own.Tier, own.Parent = n.tier(), n.parent()
 	own.UptimeSeconds = time.Since(n.began).Seconds()
@@ -51,7 +53,7 @@ func (n *node) ownStatus() nodeStatus {
 func statusOf(name string, s cluster.State) nodeStatus {
 	return nodeStatus{
 		Name: name, Role: string(s.Role), State: string(s.Status), Version: s.Version,
-		Address: cmp.Or(s.Public, s.Media), Tier: s.Tier, Capacity: s.Capacity,
+		Address: cmp.Or(s.Public, s.Media), Tier: s.Tier, CapacityBitsPerSecond: float64(s.Capacity),
 	}
 }
 

@@ -77,9 +77,12 @@ type nodeStatus struct {
 	Address string `json:"address"` // where viewers and relays reach it
 	Version string `json:"version"`
 
-	Tier     int    `json:"tier"`             // hops from the origin, 1 to 3; 0: not known, or none
-	Parent   string `json:"parent,omitempty"` // where it fetches from; "": not known
-	Capacity int64  `json:"capacity"`         // bits per second to viewers; 0: not known
+	Tier   int    `json:"tier"`             // hops from the origin, 1 to 3; 0: not known, or none
+	Parent string `json:"parent,omitempty"` // where it fetches from; "": not known
+
+	// CapacityBitsPerSecond is what its link carries to viewers, as it knows, else
+	// as it tells the pool; 0: not known.
+	CapacityBitsPerSecond float64 `json:"capacity_bits_per_second"`
 
 	// DNSShare is its part of the address records that answer for the zone's
 	// name, as the node that was asked sees it: 0 to 1.
@@ -92,9 +95,6 @@ type nodeStatus struct {
 	Viewers       float64 `json:"viewers"`         // media seconds sent per second
 	BitsPerSecond float64 `json:"bits_per_second"` // sent to viewers and relays
 	UptimeSeconds float64 `json:"uptime_seconds"`
-
-	// CapacityBitsPerSecond is what its link carries; 0: not known.
-	CapacityBitsPerSecond float64 `json:"capacity_bits_per_second"`
 
 	// FullInSeconds is when it will take no more sessions if as many as now go
 	// on coming; 0: now. Nil: not within an hour, or its capacity is not known.

@@ -46,10 +46,10 @@ func number(n int) string {
 func megabits(bitsPerSecond float64) string { return fmt.Sprintf("%.1f", bitsPerSecond/1e6) }
 
 func (n nodeStatus) capacity() string {
-	if n.Capacity == 0 {
+	if n.CapacityBitsPerSecond == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.0f", float64(n.Capacity)/1e6)
+	return fmt.Sprintf("%.0f", n.CapacityBitsPerSecond/1e6)
 }
 
 func (n nodeStatus) lag() string {

@@ -17,7 +17,7 @@ func samplePool() *poolStatus {
 	lag := 0.0412
 	s := &poolStatus{Asked: "aaaaaaaabbbb", Nodes: []nodeStatus{
 		{Name: "cccccccc0000", Role: "relay", State: "serving", Address: "127.0.0.3:8080", Version: "devel", Error: "timed out"},
-		{Name: "bbbbbbbb0000", Role: "relay", State: "serving", Address: "127.0.0.2:8080", Version: "devel", Viewers: 12.2, BitsPerSecond: 34.56e6, LagSeconds: &lag, Tier: 1, Parent: "127.0.0.1:8080", Capacity: 100e6, DNSShare: 0.625},
+		{Name: "bbbbbbbb0000", Role: "relay", State: "serving", Address: "127.0.0.2:8080", Version: "devel", Viewers: 12.2, BitsPerSecond: 34.56e6, LagSeconds: &lag, Tier: 1, Parent: "127.0.0.1:8080", CapacityBitsPerSecond: 100e6, DNSShare: 0.625},
 		{Name: "aaaaaaaabbbb", Role: "origin", State: "serving", Address: "127.0.0.1:8080", Version: "devel", BitsPerSecond: 9e6},
 		{Name: "dddddddd0000", Role: "relay", State: "warming", Address: "127.0.0.4:8080", Version: "v0.2.0"},
 	}}
