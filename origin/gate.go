@@ -81,7 +81,7 @@ type publishers interface {
 	// accepts tells why a branch of a stream, "" for the stream itself, can't
 	// take these tracks, as far as is known before their first picture.
 	accepts(stream, branch string, tracks []Track) error
-	publish(stream, branch string, tracks []Track) (publication, error)
+	publish(stream, branch string, tied bool, tracks []Track) (publication, error)
 }
 
 // entry is what a stream asks of its publishers.
@@ -159,6 +159,7 @@ type attempt struct {
 	proof    proof
 	remote   net.Addr
 	yields   bool // it does not want to throw another one out
+	tied     bool // its clock is the PTS of the stream's top rung
 }
 
 // admission lets one client publish one stream.
@@ -320,7 +321,7 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	}
 	var in *ingest
 	in = newIngest(n, tracks, func(tracks []Track) (publication, error) {
-		p, err := a.gate.publishers.publish(a.stream, a.branch, tracks)
+		p, err := a.gate.publishers.publish(a.stream, a.branch, a.tied, tracks)
 		if input, ok := p.(*switchInput); ok {
 			a.gate.join(in, input)
 		}

@@ -51,7 +51,7 @@ func newBenchOf(t *testing.T, medias ...*description.Media) *bench {
 	b.feed.logger = slog.New(slog.NewTextHandler(&b.log, nil))
 	publishers := &fakePublishers{published: make(chan *fakePublication, 1)}
 	b.in = newIngest(announcement{tracks: announced.essences, tie: b.feed}, chosen, func(tracks []Track) (publication, error) {
-		p, err := publishers.publish("theatre", "", tracks)
+		p, err := publishers.publish("theatre", "", false, tracks)
 		b.published = p.(*fakePublication)
 		return p, err
 	}, b.feed.logger)

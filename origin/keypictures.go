@@ -35,6 +35,7 @@ const (
 // keyPicture is one of the lead's.
 type keyPicture struct {
 	at    int64 // media time as shown, in ticks of the lead
+	pts   time.Duration
 	clock time.Duration
 	wall  time.Time
 }
@@ -42,20 +43,21 @@ type keyPicture struct {
 // keyPictures are the latest of the lead's run, and where the lead is.
 type keyPictures struct {
 	all   []keyPicture
-	clock time.Duration // of the newest picture
+	pts   time.Duration // of the newest picture
+	clock time.Duration
 	wall  time.Time
 }
 
-// see notes a picture of the lead.
-func (k *keyPictures) see(u Unit, at int64) {
-	k.clock, k.wall = u.Clock, u.WallTime
+// see notes a picture of the lead, whose track counts rate ticks a second.
+func (k *keyPictures) see(u Unit, at int64, rate int) {
+	k.pts, k.clock, k.wall = ticksDuration(u.PTS, rate), u.Clock, u.WallTime
 	if !u.Random {
 		return
 	}
 	if len(k.all) == maxKeyPictures {
 		k.all = append(k.all[:0], k.all[1:]...)
 	}
-	k.all = append(k.all, keyPicture{at: at, clock: u.Clock, wall: u.WallTime})
+	k.all = append(k.all, keyPicture{at: at, pts: k.pts, clock: u.Clock, wall: u.WallTime})
 }
 
 // verdict is what is known of a rung's key picture.
@@ -77,7 +79,7 @@ func (v verdict) String() string {
 
 // match finds the lead's key picture that shows what this one of a rung shows:
 // by the encoder's clock if both have the same one, else by the moment. tied
-// tells that the clocks are the same by construction.
+// tells that the rung's clock is the lead's PTS.
 func (k *keyPictures) match(u *Unit, tied bool) (at int64, v verdict) {
 	if len(k.all) == 0 {
 		return 0, earlyKey
@@ -85,7 +87,11 @@ func (k *keyPictures) match(u *Unit, tied bool) (at int64, v verdict) {
 	apart, wallApart := clockApart(u.Clock, k.clock), u.WallTime.Sub(k.wall)
 	distance, slack, v := func(key *keyPicture) time.Duration { return u.WallTime.Sub(key.wall) }, wallSlack, sameMoment
 	ahead := wallApart
-	if tied || (apart-wallApart).Abs() < clocksAgree {
+	switch {
+	case tied:
+		distance, slack, v = func(key *keyPicture) time.Duration { return u.Clock - key.pts }, sureSlack, sameClock
+		ahead = u.Clock - k.pts
+	case (apart - wallApart).Abs() < clocksAgree:
 		distance, slack, v = func(key *keyPicture) time.Duration { return clockApart(u.Clock, key.clock) }, clockSlack, sameClock
 		ahead = apart
 	}

@@ -41,6 +41,7 @@ type mpegtsFeed struct {
 	transport string
 	line      func() lineHealth // nil: nothing is known
 	begin     func(*ingest)     // runs an ingest
+	zero      time.Duration     // taken off all times
 
 	ingest *ingest // nil until it is open
 	clock  unwrapper
@@ -165,6 +166,7 @@ func (f *mpegtsFeed) unit(track int, pts, dts int64, payload [][]byte) error {
 	if pts < dts { // the count began anew between them
 		u.pts = ticksToDuration(f.clock.extend(uint64(pts)), mpegtsClockRate)
 	}
+	u.pts, u.dts = u.pts-f.zero, u.dts-f.zero
 	if !f.ingest.enqueue(u) {
 		return errDisconnect // it knows better
 	}

@@ -203,8 +203,8 @@ func (c *Config) prepare() error {
 			return fmt.Errorf("stream %q: same key %q: write newest_wins or refuse", s.Name, s.SameKey)
 		case !s.keysDiffer():
 			return fmt.Errorf("stream %q: two keys are the same: give each broadcaster its own", s.Name)
-		case !s.rungsValid():
-			return fmt.Errorf("stream %q: rungs %q: write up to %d, each another of a-z, 0-9 and \"-\"; backup and audio-… are taken", s.Name, s.Rungs, maxRungs)
+		case ValidRungs(s.Rungs) != nil:
+			return fmt.Errorf("stream %q: rungs: %w", s.Name, ValidRungs(s.Rungs))
 		case seen[s.Name]:
 			return fmt.Errorf("stream %q is there twice: give each its own name", s.Name)
 		}

@@ -96,7 +96,7 @@ func (p *packager) write(u Unit) error {
 	if p.run == nil || len(f.payload) == 0 {
 		return nil
 	}
-	p.run.keys.see(u, f.dts+f.offset)
+	p.run.keys.see(u, f.dts+f.offset, p.tracks[p.lead].ClockRate)
 	return p.emit(p.run.segmenter.push(f))
 }
 

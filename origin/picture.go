@@ -43,14 +43,23 @@ type picture struct {
 // maxRungs bounds the renditions of the pictures of a stream.
 const maxRungs = 8
 
-// rungsValid tells whether the rungs can be branches and renditions.
-func (c *StreamConfig) rungsValid() bool {
-	for i, name := range c.Rungs {
-		if !branchForm.MatchString(name) || name == backupBranch || strings.HasPrefix(name, soundPrefix) || slices.Contains(c.Rungs[:i], name) {
-			return false
+// ValidRungs tells what is wrong with the names of a stream's rungs, which are
+// branches and renditions.
+func ValidRungs(names []string) error {
+	if len(names) > maxRungs {
+		return fmt.Errorf("there are %d: write up to %d", len(names), maxRungs)
+	}
+	for i, name := range names {
+		switch {
+		case !branchForm.MatchString(name):
+			return fmt.Errorf("%q is no name: write 1 to 64 of a-z, 0-9 and \"-\"", name)
+		case name == backupBranch || strings.HasPrefix(name, soundPrefix):
+			return fmt.Errorf("%q is taken: write another name", name)
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("%q is there twice: give each its own name", name)
 		}
 	}
-	return len(c.Rungs) <= maxRungs
+	return nil
 }
 
 // closed counts a segment of a rung that follows.
@@ -142,12 +151,15 @@ func (s *stream) rungs(leading *picture, byID map[int]Track) (all []*rung) {
 		}
 		r := newRung(p, s.Constants, byID[videoID].ClockRate, s.logger)
 		if p.current != nil {
-			r.join(p.current.tracks[videoID], p.current.tied)
+			r.join(p.current.tracks[videoID], p.current.tied && leading == s.pictures[0])
 		}
 		all = append(all, r)
 	}
 	return all
 }
+
+// ties tells whether the clock of p is that of the one that leads.
+func (s *stream) ties(p *Publication) bool { return p.tied && s.current.picture == s.pictures[0] }
 
 // rung is what makes a rendition beside the leading one; nil while nobody leads.
 // It needs s.mu.
@@ -169,7 +181,7 @@ func (s *stream) promote() {
 		if s.current != nil || !s.begun || s.over() != nil {
 			return
 		}
-		if p.current == nil {
+		if p.current == nil || p.current.tied {
 			continue
 		}
 		if err := s.lead(p.current); err != nil {

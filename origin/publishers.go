@@ -28,7 +28,7 @@ func (o originPublishers) accepts(stream, branch string, tracks []Track) error {
 	return o.streams[stream].accepts(branch, tracks)
 }
 
-func (o originPublishers) publish(stream, branch string, tracks []Track) (publication, error) {
+func (o originPublishers) publish(stream, branch string, tied bool, tracks []Track) (publication, error) {
 	s := o.switches[stream]
 	if s == nil {
 		return nil, ErrUnknownStream
@@ -43,7 +43,7 @@ func (o originPublishers) publish(stream, branch string, tracks []Track) (public
 	case "", top:
 		return s.publish(Primary, tracks)
 	}
-	p, err := o.PublishRung(stream, branch, tracks)
+	p, err := o.streams[stream].publish(branch, tracks, tied)
 	if err != nil {
 		return nil, err // not p: a nil *Publication is not a nil publication
 	}

@@ -46,7 +46,7 @@ func (p *fakePublishers) maxKeys() int { return 2 }
 
 func (p *fakePublishers) accepts(string, string, []Track) error { return nil }
 
-func (p *fakePublishers) publish(stream, branch string, tracks []Track) (publication, error) {
+func (p *fakePublishers) publish(stream, branch string, _ bool, tracks []Track) (publication, error) {
 	f := &fakePublication{
 		stream: stream,
 		branch: branch,

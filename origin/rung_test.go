@@ -244,6 +244,33 @@ func TestLeadingRungStandsStill(t *testing.T) {
 	})
 }
 
+// Where all stand still and go on, the one that has the sound leads in the end.
+func TestAllRungsStandStill(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStageWith(t, t.TempDir(), threeRungs())
+		in, all := inspect(s), feeds()
+		for _, f := range all {
+			s.connect(f)
+		}
+		in.playRungs(10*time.Second, all...)
+		in.apart = true
+		for _, f := range all {
+			f.drop = func(origin.Unit) bool { return true }
+		}
+		in.playRungs(5*time.Second, all...)
+		for _, f := range all {
+			f.drop = nil
+		}
+		in.playRungs(12*time.Second, all[2], all[1], all[0])
+		for name, r := range in.renditions {
+			if segments := r.last.Playlist.Segments; segments[len(segments)-1].Gap {
+				t.Errorf("%s is a gap", name)
+			}
+		}
+		in.inStep("1080", "720", "360")
+	})
+}
+
 // A rung whose key pictures are elsewhere is not led to, and said so.
 func TestRungOutOfStep(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -66,6 +66,7 @@ type stream struct {
 	beside   []*sideRendition // audio renditions; none when sound is muxed
 	marks    map[string]bool  // ids of date ranges, used for good
 	loss     loss
+	tap      *tap // nil unless somebody makes rungs
 }
 
 // sideRendition is an audio rendition that lives as long as its stream.
@@ -83,7 +84,7 @@ type Publication struct {
 	picture *picture
 	tracks  map[int]Track
 	index   map[int]int
-	tied    bool          // its clock is that of the lead
+	tied    bool          // it is made from the top rung, with that one's PTS as its clock, and never leads
 	done    chan struct{} // closed when it takes no more units
 
 	// Guarded by stream.mu.
@@ -91,7 +92,8 @@ type Publication struct {
 	err      error     // why it has ended
 	began    time.Time
 	segments int
-	stall    *stall // nil unless it stood still, and was filled
+	wrote    time.Time // when the latest unit came
+	stall    *stall    // nil unless it stood still, and was filled
 }
 
 // publish begins a publication of a rung, "" for the top one; the older one of
@@ -118,14 +120,14 @@ func (s *stream) publish(rung string, tracks []Track, tied bool) (*Publication, 
 	}
 	p := &Publication{stream: s, picture: picture, tracks: byID, index: index, tied: tied, done: make(chan struct{}), began: time.Now()}
 	switch {
-	case s.current == nil && !s.begun && picture != s.pictures[0]:
+	case s.current == nil && picture != s.pictures[0] && (tied || !s.begun):
 		// It waits for the top rung.
-	case s.current == nil || s.outdoes(p):
+	case s.current == nil || !tied && s.outdoes(p):
 		if err := s.lead(p); err != nil {
 			return nil, err
 		}
 	default:
-		s.rung(picture).join(byID[videoID], tied)
+		s.rung(picture).join(byID[videoID], s.ties(p))
 	}
 	picture.current, picture.family = p, family(byID[videoID].Codec)
 	logger := s.logger
@@ -215,14 +217,18 @@ func (p *Publication) Write(u Unit) error {
 
 func (p *Publication) write(u Unit) error {
 	s := p.stream
+	if p.picture == s.pictures[0] {
+		s.tap.offer(p, u)
+	}
+	p.wrote = time.Now()
 	key := u.Random && p.index[u.Track] == videoID
 	switch {
 	case s.loss.ordered != "":
 		return nil // received, and not shown
 	case s.current == p:
-	case s.current == nil && p.picture != s.pictures[0] && time.Since(p.began) < topPatience:
+	case s.current == nil && p.picture != s.pictures[0] && (p.tied || time.Since(p.began) < topPatience):
 		return nil // see publish
-	case s.current == nil, key && s.loss.filler != nil: // the one that leads stands still
+	case s.current == nil, key && !p.tied && (s.outdoes(p) || s.loss.filler != nil && s.current.stands()):
 		if err := s.lead(p); err != nil {
 			return err
 		}
@@ -239,6 +245,9 @@ func (p *Publication) write(u Unit) error {
 	}
 	return p.packager.write(u)
 }
+
+// stands tells whether nothing comes of it.
+func (p *Publication) stands() bool { return time.Since(p.wrote) > p.stream.Constants.TargetDuration }
 
 // Close seals the open segment with what is pending and ends the publication.
 // The stream goes on with the next one. Closing twice does nothing.

@@ -45,6 +45,9 @@ type OriginConfig struct {
 	// OnForecast is what is run when the pool will soon be full. Default off.
 	OnForecast HookConfig `yaml:"on_forecast"`
 
+	// FFmpeg makes the ladders of the streams that ask for it.
+	FFmpeg FFmpegConfig `yaml:"ffmpeg"`
+
 	// Streams are what encoders may publish. At least one.
 	Streams []StreamConfig `yaml:"streams"`
 
@@ -107,6 +110,14 @@ type StreamConfig struct {
 	// [de, en]. Default none: they are called audio-0, audio-1, …
 	Languages []string `yaml:"languages"`
 
+	// Rungs are the renditions of the picture, the best one, which has the sound,
+	// first. Default none: there is one, main.
+	Rungs []RungConfig `yaml:"rungs"`
+
+	// Ladder says what makes the rungs below the first: none, so that encoders
+	// push them, or ffmpeg. Default none.
+	Ladder LadderBy `yaml:"ladder"`
+
 	// PublishKey is read from PublishKeyFile.
 	PublishKey string
 }
@@ -131,6 +142,7 @@ func defaultOriginConfig() OriginConfig {
 		NodeConfig:   shared,
 		ServeViewers: ServeWhenPoolEmpty,
 		OnForecast:   defaultHookConfig(),
+		FFmpeg:       FFmpegConfig{Path: "ffmpeg", Nice: origin.DefaultNice},
 		Window:       Duration(relay.DefaultWindow),
 		RTSP:         RTSPConfig{Port: defaultRTSPPort, RTPPort: defaultRTPPort, RTCPPort: defaultRTCPPort, TLSPort: defaultRTSPSPort},
 		SRT:          SRTConfig{Latency: Duration(origin.DefaultSRTLatency)},
@@ -169,6 +181,9 @@ func (c *OriginConfig) complete(d *document) error {
 		return err
 	}
 	if err := c.OnForecast.complete(d); err != nil {
+		return err
+	}
+	if err := c.FFmpeg.complete(d); err != nil {
 		return err
 	}
 	if err := c.DNS.complete(d, c.Zone); err != nil {
@@ -215,6 +230,9 @@ func (c *OriginConfig) completeStreams(d *document) error {
 		}
 		s.PublishKey = string(key)
 		if err := s.completeBroadcasters(d, i); err != nil {
+			return err
+		}
+		if err := s.completeRungs(d, i); err != nil {
 			return err
 		}
 		if err := s.UDP.complete(d, i); err != nil {

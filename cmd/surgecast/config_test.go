@@ -102,6 +102,9 @@ func TestSamplesAreComplete(t *testing.T) {
 		o.TLS != defaults.TLS || o.Limits != defaults.Limits || o.Dir != defaults.Dir || o.Pool != defaults.Pool || o.ServeViewers != defaults.ServeViewers || o.Log != defaults.Log {
 		t.Errorf("origin.yaml shows other defaults than the code has: %+v", o)
 	}
+	if o.FFmpeg != defaults.FFmpeg {
+		t.Errorf("origin.yaml shows other defaults of ffmpeg than the code has: %+v", o.FFmpeg)
+	}
 	if !reflect.DeepEqual(o.OnForecast, defaults.OnForecast) {
 		t.Errorf("origin.yaml shows other defaults of on_forecast than the code has: %+v", o.OnForecast)
 	}
@@ -162,6 +165,7 @@ func writeFile(t testing.TB, file, text string, mode os.FileMode) {
 // TestBadConfigs changes one thing in a good configuration and holds the exact
 // sentence that stops the start.
 func TestBadConfigs(t *testing.T) {
+	rungs := configs.Origin[strings.Index(configs.Origin, "    rungs: [] "):] // to the end
 	for _, test := range []struct {
 		name     string
 		role     string
@@ -392,6 +396,34 @@ func TestBadConfigs(t *testing.T) {
 		{
 			"the oldest wins", "origin", "    same_key: newest_wins", "    same_key: oldest_wins", "",
 			`streams[0].same_key: "oldest_wins" is neither: write newest_wins or refuse`,
+		},
+		{
+			"a ladder without rungs", "origin", "    ladder: none", "    ladder: ffmpeg", "",
+			`streams[0].ladder: there is no rung to be made: write rungs, the first for the encoder, the others with height and bitrate`,
+		},
+		{
+			"a ladder without a height", "origin", rungs, "    ladder: ffmpeg\n    rungs: [{name: 1080}, {name: 720, bitrate: 2Mbit/s}]\n", "    rungs: [{name: 1080}",
+			`streams[0].rungs[1].height: the ladder needs one: write an even number from 90 to 4320`,
+		},
+		{
+			"a ladder without a bit rate", "origin", rungs, "    ladder: ffmpeg\n    rungs: [{name: 1080}, {name: 720, height: 720}]\n", "    rungs: [{name: 1080}",
+			`streams[0].rungs[1].bitrate: the ladder needs one: write 50kbit/s to 200Mbit/s`,
+		},
+		{
+			"a rung twice", "origin", "    rungs: [] ", "    rungs: [{name: 1080}, {name: 1080}] #", "",
+			`streams[0].rungs: "1080" is there twice: give each its own name`,
+		},
+		{
+			"a rung called backup", "origin", "    rungs: [] ", "    rungs: [{name: top}, {name: backup}] #", "",
+			`streams[0].rungs: "backup" is taken: write another name`,
+		},
+		{
+			"a ladder by nobody", "origin", "    ladder: none", "    ladder: gstreamer", "",
+			`streams[0].ladder: "gstreamer" is neither: write none or ffmpeg`,
+		},
+		{
+			"ffmpeg too nice", "origin", "  nice: 10", "  nice: 20", "",
+			`ffmpeg.nice: 20 is out of bounds: write 1 to 19`,
 		},
 		{
 			"secret is a folder", "relay", "pool_secret_file: pool.secret", "pool_secret_file: .", "",

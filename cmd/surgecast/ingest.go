@@ -21,6 +21,7 @@ type originIngest struct {
 	ownTLS     bool       // it has to be run here
 	listeners  []ingest   // those that are turned on
 	pulls      []*origin.Pull
+	makers     []*origin.Ladder // of lower rungs
 }
 
 // ingest is a listener for encoders.
@@ -43,6 +44,9 @@ func (o *originNode) openIngest() error {
 		return err
 	}
 	if err := o.listenIngest(); err != nil {
+		return err
+	}
+	if err := o.openLadders(); err != nil {
 		return err
 	}
 	for _, s := range o.config.Streams {
@@ -87,6 +91,33 @@ func (o *originNode) runIngest(ctx context.Context, group *errgroup.Group) {
 	for _, pull := range o.pulls {
 		group.Go(func() error { return pull.Run(ctx) })
 	}
+	for _, ladder := range o.makers {
+		group.Go(func() error { return ladder.Run(ctx) })
+	}
+}
+
+// openLadders makes what makes rungs.
+func (o *originNode) openLadders() error {
+	for i := range o.config.Streams {
+		s := &o.config.Streams[i]
+		if s.Ladder != LadderFFmpeg {
+			continue
+		}
+		config := s.ladder(o.config.FFmpeg)
+		config.Origin, config.Gate, config.Logger = o.origin, o.encoders, o.log
+		ladder, err := origin.NewLadder(config)
+		if err != nil {
+			return fmt.Errorf("ladder of %s: %w", s.Name, err)
+		}
+		o.makers = append(o.makers, ladder)
+	}
+	o.node.ladders = func() (all []origin.LadderStatus) {
+		for _, l := range o.makers {
+			all = append(all, l.Status())
+		}
+		return all
+	}
+	return nil
 }
 
 // listenIngest opens the listeners that are turned on, so that a port in use is

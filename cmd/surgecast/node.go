@@ -57,12 +57,13 @@ type node struct {
 	prober  *cluster.Prober
 	token   string // of the private API
 
-	streams  streamControl         // nil on a relay
-	feeds    func() []origin.Feed  // nil on a relay
-	shown    func() []origin.Shown // as feeds
-	inputs   *inputMetrics         // nil on a relay
-	journal  func() int64          // failures of the media journal; nil on a relay
-	follower *relay.Follower       // nil on an origin
+	streams  streamControl                // nil on a relay
+	feeds    func() []origin.Feed         // nil on a relay
+	ladders  func() []origin.LadderStatus // as feeds
+	shown    func() []origin.Shown        // as feeds
+	inputs   *inputMetrics                // nil on a relay
+	journal  func() int64                 // failures of the media journal; nil on a relay
+	follower *relay.Follower              // nil on an origin
 
 	orders    *drainOrders                    // what operators said
 	departure *relay.Departure                // how far it is on its way out

@@ -114,7 +114,7 @@ func (o *originNode) streams() []origin.StreamConfig {
 	for _, s := range o.config.Streams {
 		streams = append(streams, origin.StreamConfig{
 			Name: s.Name, PublishKey: s.PublishKey, Constants: s.constants(), DVR: time.Duration(s.DVR),
-			Audio: origin.AudioMode(s.Audio), Languages: s.Languages,
+			Audio: origin.AudioMode(s.Audio), Languages: s.Languages, Rungs: s.rungNames(),
 			Broadcasters: s.broadcasterKeys(), SameKey: origin.SameKey(s.SameKey), OnLoss: origin.OnLoss(s.OnLoss),
 		})
 	}

@@ -108,6 +108,9 @@ type nodeStatus struct {
 	Feeds []origin.Feed `json:"feeds,omitempty"`
 	// Shown are its streams that show a slate or gaps, on an origin.
 	Shown []origin.Shown `json:"shown,omitempty"`
+
+	// Ladders make lower rungs of its streams, on an origin.
+	Ladders []origin.LadderStatus `json:"ladders,omitempty"`
 }
 
 // sort puts origins first, then by address: the order in which people think.

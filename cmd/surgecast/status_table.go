@@ -123,7 +123,10 @@ func (s *poolStatus) writeTable(out io.Writer, on terminal) error {
 	if _, err := fmt.Fprintf(out, "\n%s\n", fold(s.summary(), on.width)); err != nil {
 		return err
 	}
-	return s.writeFeeds(out, on)
+	if err := s.writeFeeds(out, on); err != nil {
+		return err
+	}
+	return s.writeLadders(out, on)
 }
 
 // rows are the cells of the table, its head first; the first cell marks the
