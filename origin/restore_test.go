@@ -339,3 +339,45 @@ func TestRestoreAfterTheClockWasSetBack(t *testing.T) {
 		}
 	})
 }
+
+// Rungs, and the sound beside them, go on in step; one that was away is a gap.
+func TestRestoreRungs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		config := threeRungs()
+		config.OnLoss = origin.StandOnLoss
+		s := newStageWith(t, dir, config)
+		in, all := inspect(s), feeds()
+		for _, f := range all {
+			s.connect(f)
+		}
+		in.playRungs(14*time.Second, all...)
+		before := map[string]*relay.Playlist{}
+		for name, r := range in.renditions {
+			before[name] = r.window.Version().Playlist
+		}
+		variants := s.variants()
+		again := revive(t, crash(t, dir), config)
+		s.stop()
+		if got := again.variants(); got != variants {
+			t.Errorf("variants: %s after %s", got, variants)
+		}
+		open := again.store.Stream("theatre").Window("1080").Version().Playlist.OpenSequence()
+		for name, was := range before {
+			p := again.store.Stream("theatre").Window(name).Version().Playlist
+			if p.OpenSequence() != open || p.OpenSequence() < was.OpenSequence() || p.MediaSequence != was.MediaSequence {
+				t.Errorf("%s goes on with segment %d after %d, from %d after %d", name, p.OpenSequence(), was.OpenSequence(), p.MediaSequence, was.MediaSequence)
+			}
+		}
+		all = feeds()[:2]
+		for _, f := range all {
+			again.connect(f)
+		}
+		late := inspect(again)
+		late.playRungs(8*time.Second, all...)
+		whole := late.inStep("1080", "720", "360")
+		if p := late.renditions["360"].last.Playlist; !p.Segments[len(p.Segments)-1].Gap || whole["720"] < whole["360"]+2 {
+			t.Errorf("whole segments: %v", whole)
+		}
+	})
+}
