@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"math"
 
 	"surgecast/relay"
@@ -33,14 +34,15 @@ type follower struct {
 	next      int64 // when the next frame is due
 	usual     int64 // duration of the latest frame
 	due       []leadSegment
-	exact     bool // frames fill a segment to its end
-	opened    bool // the first of due has a part
-	lost      bool // there are no media
-	hopes     bool // lost, but they may begin with the first of due
-	gone      bool // nothing more will come, there is no need for patience
-	news      bool // not published yet
-	bytes     int  // in the open segment
-	frames    int  // in the open segment
+	until     int64 // decoding time of the frame behind the first of due; 0: not known
+	exact     bool  // frames fill a segment to its end
+	opened    bool  // the first of due has a part
+	lost      bool  // there are no media
+	hopes     bool  // lost, but they may begin with the first of due
+	gone      bool  // nothing more will come, there is no need for patience
+	news      bool  // not published yet
+	bytes     int   // in the open segment
+	frames    int   // in the open segment
 	report    func(closedSegment)
 }
 
@@ -86,7 +88,10 @@ func (f *follower) close(end int64) { f.due[len(f.due)-1].end = end }
 func (f *follower) advance(reached int64) error {
 	for len(f.due) > 0 {
 		one := f.due[0]
-		limit := min(reached, one.end)
+		limit := one.end
+		if limit == forever {
+			limit = reached
+		}
 		waiting, err := f.source.take(limit)
 		if err != nil {
 			return err
@@ -152,7 +157,7 @@ func (f *follower) addGap(ticks int64) {
 func (f *follower) finish(end int64) error {
 	last := f.segmenter.seal
 	if f.exact && !f.lost {
-		last = func(int64) []piece { return f.segmenter.sealAt(end - f.delay) }
+		last = func(int64) []piece { return f.segmenter.sealAt(cmp.Or(f.until, end-f.delay)) }
 	}
 	if err := f.emit(last(f.usual)); err != nil {
 		return err
@@ -176,7 +181,7 @@ func (f *follower) finish(end int64) error {
 		f.report(closed)
 	}
 	if f.exact {
-		f.next = end
+		f.next, f.until = end, 0
 	}
 	f.bytes, f.frames, f.opened, f.news = 0, 0, false, true
 	f.due = append(f.due[:0], f.due[1:]...)

@@ -21,7 +21,8 @@ type inspector struct {
 	renditions map[string]*inspected
 	checked    int
 	problems   int
-	apart      bool // sound is lost: the lists may be apart until that is sure
+	slack      time.Duration // that rungs' segments may differ from the lead's in length
+	apart      bool          // sound is lost: the lists may be apart until that is sure
 }
 
 type inspected struct {

@@ -142,11 +142,15 @@ func (r *rung) judge(u *Unit, limit int64) pictureFate {
 		return r.judgeFirst(u, limit)
 	}
 	segment, at := &r.due[0], u.DTS+r.shift+r.delay
+	if u.Random { // the delay from decoding to showing may be another from here on
+		at = u.PTS + r.shift
+	}
 	first := !r.opened && r.segmenter.pending == nil
 	switch {
 	case at >= min(limit, segment.end-r.tolerance()):
-		if first && segment.end != forever {
-			r.lost = true // nothing of it is in this segment
+		if segment.end != forever {
+			r.until = u.DTS + r.shift
+			r.lost = r.lost || first // nothing of it is in this segment
 		}
 		return keepPicture
 	case at-r.next > r.maxStep, at < r.next-r.usual-r.segmenter.partMax:
@@ -203,7 +207,7 @@ func (r *rung) judgeBoundary(u *Unit, at int64) pictureFate {
 		if r.changed(u) && !r.begins(u) {
 			return beginAnew
 		}
-		r.unaligned = 0
+		r.unaligned, r.delay = 0, u.PTS-u.DTS
 		r.shift += segment.start - at
 		return takePicture
 	}

@@ -85,7 +85,7 @@ func (in *inspector) inStep(rungs ...string) map[string]int {
 				continue
 			}
 			of := lead.Segments[n]
-			if !segment.ProgramDateTime.Equal(of.ProgramDateTime) || segment.Duration != of.Duration || segment.Discontinuity != of.Discontinuity {
+			if !segment.ProgramDateTime.Equal(of.ProgramDateTime) || (segment.Duration-of.Duration).Abs() > in.slack || segment.Discontinuity != of.Discontinuity {
 				in.Errorf("%s, segment %d: %v %v %v, the lead's %v %v %v", rung, segment.Name.Number,
 					segment.ProgramDateTime, segment.Duration, segment.Discontinuity, of.ProgramDateTime, of.Duration, of.Discontinuity)
 			}

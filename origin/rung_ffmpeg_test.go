@@ -1,0 +1,98 @@
+package origin_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"testing"
+	"time"
+
+	"surgecast/origin"
+)
+
+// ffmpeg pushes three rungs from one process, over a connection each.
+func TestRungsFromFFmpeg(t *testing.T) {
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: make deps")
+	}
+	for _, protocol := range []string{"rtsp", "rtmp"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			s := newStageWith(t, t.TempDir(), threeRungs())
+			url := s.listen(protocol)
+			args := []string{
+				"-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25",
+				"-re", "-f", "lavfi", "-i", "sine=r=48000",
+			}
+			for i, rung := range threeRungs().Rungs {
+				args = append(args, "-map", "0:v", "-vf", fmt.Sprintf("scale=-2:%d", []int{180, 120, 60}[i]), "-c:v", "libx264", "-preset", "ultrafast",
+					"-pix_fmt", "yuv420p", "-bf", "2", "-g", "25", "-keyint_min", "25", "-sc_threshold", "0", "-threads", "1")
+				if i == 0 { // which moves the times of this output by its priming
+					args = append(args, "-map", "1:a", "-c:a", "aac", "-ac", "2")
+				}
+				if protocol == "rtsp" {
+					args = append(args, "-f", "rtsp", "-rtsp_transport", "tcp", url+"/theatre/"+rung)
+				} else {
+					args = append(args, "-f", "flv", url+"/theatre/"+rung+"/curtain")
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			push := exec.CommandContext(ctx, ffmpeg, args...)
+			if err := push.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { cancel(); _ = push.Wait() }()
+			in := inspect(s)
+			// By RTSP the first picture of a publication has no delay from decoding to
+			// showing, so the lead's first segment is listed shorter by that.
+			in.apart, in.slack = true, 80*time.Millisecond
+			in.until("three segments of all rungs in a row", func() bool {
+				for _, rung := range threeRungs().Rungs {
+					r := in.renditions[rung]
+					if r == nil || r.last == nil {
+						return false
+					}
+					segments := r.last.Playlist.Segments
+					if n := len(segments); n < 3 || segments[n-1].Gap || segments[n-2].Gap || segments[n-3].Gap {
+						return false
+					}
+				}
+				return s.variants() == "1080 720 360 audio-0"
+			})
+			in.inStep("1080", "720", "360")
+		})
+	}
+}
+
+// listen opens a listener of the stage's origin and returns its address.
+func (s *stage) listen(protocol string) string {
+	s.Helper()
+	gate := origin.NewGate(origin.GateConfig{Origin: s.Origin})
+	var run func(context.Context) error
+	url := ""
+	if protocol == "rtsp" {
+		l, err := origin.NewRTSP(origin.RTSPConfig{Listen: "127.64.0.1:0", Gate: gate})
+		if err != nil {
+			s.Fatal(err)
+		}
+		run, url = l.Run, "rtsp://publish:curtain@"+l.Addr().String()
+	} else {
+		l, err := origin.NewRTMP(origin.RTMPConfig{Listen: "127.64.0.1:0", Gate: gate})
+		if err != nil {
+			s.Fatal(err)
+		}
+		run, url = l.Run, "rtmp://"+l.Addr().String()
+	}
+	ctx, cancel := context.WithCancel(s.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := run(ctx); err != nil {
+			s.Error(err)
+		}
+	}()
+	s.Cleanup(func() { cancel(); <-done })
+	return url
+}
