@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -65,7 +66,56 @@ func parseSlate(file []byte) (clip *slateClip, err error) {
 
 var errNoSlatePictures = errors.New("the file has no pictures that can be shown: want MP4 or MPEG-TS with H.264, H.265 or AV1")
 
+// maxSlateSamples bounds each count in the tables of an MP4 file. The parser
+// believes them up to millions of samples, which takes it seconds; a slate with
+// uncompressed sound has more, and is refused.
+const maxSlateSamples = 10_000
+
+// countsSane looks at the tables of samples before the parser does: at the number
+// of their entries, and of the samples or bytes that an entry stands for.
+func countsSane(file []byte) bool {
+	for _, box := range []struct {
+		name         string
+		count        int // where the number of entries is, behind the name
+		first, width int // where the first entry's number is, 0: nowhere; how long an entry is
+		most         int // of that number: of samples, or of the bytes of one
+	}{
+		{"stts", 4, 8, 8, maxSlateSamples},
+		{"ctts", 4, 8, 8, maxSlateSamples},
+		{"stsc", 4, 12, 12, maxSlateSamples},
+		{"stsz", 8, 12, 4, len(file)},
+		{"stco", 4, 0, 0, 0},
+	} {
+		for rest := file; ; {
+			i := bytes.Index(rest, []byte(box.name))
+			if i < 0 {
+				break
+			}
+			rest = rest[i+4:]
+			number := func(at int) uint32 {
+				if at+4 > len(rest) {
+					return 0
+				}
+				return binary.BigEndian.Uint32(rest[at:])
+			}
+			entries := number(box.count)
+			if entries > maxSlateSamples || box.name == "stsz" && int64(number(4)) > int64(len(file)) {
+				return false
+			}
+			for n := 0; n < int(entries) && box.first > 0; n++ {
+				if int64(number(box.first+n*box.width)) > int64(box.most) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
 func (c *slateClip) readMP4(file []byte) error {
+	if !countsSane(file) {
+		return fmt.Errorf("it says that it has more than %d samples of a track: leave out its sound, and shorten it", maxSlateSamples)
+	}
 	var p pmp4.Presentation
 	if err := p.Unmarshal(bytes.NewReader(file)); err != nil {
 		return fmt.Errorf("%w (%w)", errNoSlatePictures, err)

@@ -183,6 +183,9 @@ func (s *slates) add(kind SlateKind, stream string, file []byte) (Slate, error) 
 	if !slices.Contains(SlateKinds, kind) {
 		return Slate{}, fmt.Errorf("%w: there is no kind %q: write one of %v", ErrSlate, kind, SlateKinds)
 	}
+	if _, err := parseSlate(file); err != nil { // before the lock, that streams may wait for
+		return Slate{}, fmt.Errorf("%w: %w", ErrSlate, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of := slateOfAll

@@ -55,7 +55,7 @@ type viewed struct {
 	Fatal    string
 	Frozen   float64
 	Back     int
-	DateBack float64 // ms at most: the library guesses anew where a fragment is
+	DateBack float64 // ms at most, since the last look: the library guesses anew where a fragment is
 	Jumped   float64
 	Loads    int
 	Latency  float64
@@ -186,7 +186,7 @@ func openLossPage(t *testing.T, index string) *browserView {
 
 func (v *browserView) look(t *testing.T) (now viewed) {
 	t.Helper()
-	text := v.eval(`JSON.stringify({...seen, latency: (Date.now() - hls.playingDate) / 1000, time: video.currentTime})`)
+	text := v.eval(`((text) => (seen.dateBack = 0, text))(JSON.stringify({...seen, latency: (Date.now() - hls.playingDate) / 1000, time: video.currentTime}))`)
 	if err := json.Unmarshal([]byte(text), &now); err != nil {
 		t.Fatal(err)
 	}
