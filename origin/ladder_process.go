@@ -123,7 +123,7 @@ func (l *Ladder) arguments() []string {
 	for i, r := range l.config.Rungs {
 		rate := strconv.FormatInt(r.BitRate, 10)
 		args = append(
-			args, "-map", "0:v:0", "-an", "-vf", fmt.Sprintf("scale=-2:%d", r.Height), "-vsync", "passthrough",
+			args, "-map", "0:v:0", "-an", "-vf", fmt.Sprintf("scale=-2:%d", r.Height), "-fps_mode", "passthrough",
 			"-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "main", "-pix_fmt", "yuv420p",
 			"-b:v", rate, "-maxrate", rate, "-bufsize", rate,
 			"-bf", "0", "-g", "100000", "-sc_threshold", "0", "-force_key_frames", "source", "-forced-idr", "1",
