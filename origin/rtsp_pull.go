@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +42,8 @@ const (
 	PullUDP  PullTransport = "udp"
 )
 
-// PullConfig is a camera or recorder that is asked for a stream by RTSP.
+// PullConfig is a camera or recorder that is asked for a stream by RTSP, or called
+// by SRT.
 type PullConfig struct {
 	// Stream is the one to publish. Required.
 	Stream string
@@ -49,14 +52,23 @@ type PullConfig struct {
 	Backup bool
 
 	// URL is rtsp:// or rtsps://, without user and password, which would get into
-	// logs. Required.
+	// logs; or srt://HOST:PORT. Required.
 	URL string
 
 	// User and Password are told when the camera asks, as Digest where it can.
 	User, Password string
 
-	// Transport, default PullAuto.
+	// Transport of RTSP, default PullAuto.
 	Transport PullTransport
+
+	// StreamID, Passphrase and Latency are for SRT. Default: none, nothing is
+	// encrypted, DefaultSRTLatency.
+	StreamID, Passphrase string
+	Latency              time.Duration
+
+	// CallSRT makes an SRT call from another process, which ends with ctx, and
+	// returns what comes. Close tells how the line was. Required for SRT.
+	CallSRT func(ctx context.Context, call SRTCall) (io.ReadCloser, error)
 
 	// Gate takes the stream. Required.
 	Gate *Gate
@@ -68,17 +80,23 @@ type PullConfig struct {
 // Pull fetches a stream from a camera, again and again.
 type Pull struct {
 	config       PullConfig
-	url          *base.URL
+	url          *base.URL // of RTSP
 	logger       *slog.Logger
 	listenPacket func(network, address string) (net.PacketConn, error) // nil: net.ListenPacket
 }
 
 // Check says what is wrong with the URL or the transport, without a secret.
 func (c PullConfig) Check() error {
+	if c.bySRT() {
+		return c.checkSRT()
+	}
+	if c.StreamID != "" || c.Passphrase != "" || c.Latency != 0 {
+		return errors.New("url: stream_id, passphrase_file and latency are for srt://HOST:PORT")
+	}
 	u, err := base.ParseURL(c.URL)
 	switch {
 	case err != nil || u.Host == "":
-		return errors.New("url: write rtsp://HOST/PATH") // err would have the URL, with its password
+		return errors.New("url: write rtsp://HOST/PATH, or srt://HOST:PORT") // err would have the URL, with its password
 	case u.User != nil:
 		return errors.New("url: write it without user and password, which have keys of their own")
 	}
@@ -94,14 +112,17 @@ func NewPull(config PullConfig) (*Pull, error) {
 	if err := config.Check(); err != nil {
 		return nil, err
 	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.bySRT() {
+		return &Pull{config: config, logger: config.Logger.With("stream", config.Stream, "camera", strings.TrimPrefix(config.URL, "srt://"))}, nil
+	}
 	u, err := base.ParseURL(config.URL)
 	if err != nil {
 		return nil, errors.New("url can't be read") // checked above
 	}
 	config.Transport = cmp.Or(config.Transport, PullAuto)
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
-	}
 	p := &Pull{config: config, url: u, logger: config.Logger.With("stream", config.Stream, "camera", u.Host)}
 	if config.User != "" {
 		p.url = u.Clone()
@@ -133,14 +154,21 @@ func (p *Pull) Run(ctx context.Context) error {
 	}
 }
 
+// branch is the input of the stream that the source is for.
+func (p *Pull) branch() string {
+	if p.config.Backup {
+		return backupBranch
+	}
+	return ""
+}
+
 // fetch publishes what the camera sends until it or the publication ends, and
 // returns why.
 func (p *Pull) fetch(ctx context.Context) error {
-	branch := ""
-	if p.config.Backup {
-		branch = backupBranch
+	if p.config.bySRT() {
+		return p.fetchSRT(ctx)
 	}
-	admitted, err := p.config.Gate.invite("RTSP pull", p.config.Stream, branch, hostAddr(p.url.Host))
+	admitted, err := p.config.Gate.invite("RTSP pull", p.config.Stream, p.branch(), hostAddr(p.url.Host))
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,16 @@
 package main
 
-import "surgecast/origin"
+import (
+	"time"
 
-// PullConfig is a camera or recorder that is asked for a stream by RTSP.
+	"surgecast/origin"
+)
+
+// PullConfig is a camera or recorder that is asked for a stream by RTSP, or called
+// by SRT.
 type PullConfig struct {
-	// URL is rtsp:// or rtsps://, without user and password. Default none: the
-	// stream is pushed.
+	// URL is rtsp:// or rtsps://, without user and password, or srt://HOST:PORT.
+	// Default none: the stream is pushed.
 	URL string `yaml:"url"`
 
 	// User is who the camera knows. Default none: it asks for nobody.
@@ -18,8 +23,19 @@ type PullConfig struct {
 	// Default auto.
 	Transport string `yaml:"transport"`
 
-	// Password is read from PasswordFile.
-	Password string
+	// StreamID is what an SRT listener is asked for. Default none.
+	StreamID string `yaml:"stream_id"`
+
+	// PassphraseFile names the file with SRT's passphrase. Default none: nothing
+	// is encrypted.
+	PassphraseFile string `yaml:"passphrase_file"`
+
+	// Latency is how long packets that were lost by SRT may take to come again:
+	// 20ms to 8s. Default 200ms, for SRT.
+	Latency Duration `yaml:"latency"`
+
+	// Password is read from PasswordFile, Passphrase from PassphraseFile.
+	Password, Passphrase string
 }
 
 // On tells whether there is something to pull.
@@ -29,6 +45,7 @@ func (c PullConfig) On() bool { return c.URL != "" }
 func (c PullConfig) origin(stream string) origin.PullConfig {
 	return origin.PullConfig{
 		Stream: stream, URL: c.URL, User: c.User, Password: c.Password, Transport: origin.PullTransport(c.Transport),
+		StreamID: c.StreamID, Passphrase: c.Passphrase, Latency: time.Duration(c.Latency),
 	}
 }
 
@@ -49,6 +66,13 @@ func (c *PullConfig) complete(d *document, i int, name string) error {
 			return err
 		}
 		c.Password = string(password)
+	}
+	if c.PassphraseFile != "" {
+		passphrase, err := d.password(at("passphrase_file"), c.PassphraseFile, "SRT's passphrase")
+		if err != nil {
+			return err
+		}
+		c.Passphrase = string(passphrase)
 	}
 	if err := c.origin("").Check(); err != nil {
 		return d.at(at("url"), "streams[%d].%s: %v", i, name, err)

@@ -56,7 +56,7 @@ func (o *originNode) openIngest() error {
 			}
 			config := source.origin(s.Name)
 			config.Backup = i == 1
-			config.Gate, config.Logger = o.encoders, o.log
+			config.Gate, config.Logger, config.CallSRT = o.encoders, o.log, callSRT
 			pull, err := origin.NewPull(config)
 			if err != nil {
 				return fmt.Errorf("pull %s: %w", s.Name, err)

@@ -44,6 +44,8 @@ type commands struct {
 	Drain   drainCmd   `cmd:"" group:"watch" help:"Take a relay out of service without a viewer noticing."`
 	Undrain undrainCmd `cmd:"" group:"watch" help:"Take a drained relay into service again."`
 	Version versionCmd `cmd:"" group:"watch" help:"Show what this binary is."`
+
+	CallSRT callSRTCmd `cmd:"" hidden:"" name:"call-srt" help:"Call by SRT for an origin."`
 }
 
 const summary = `surgecast takes a live feed from one place to any number of viewers.

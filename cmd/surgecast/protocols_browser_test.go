@@ -23,6 +23,8 @@ const (
 	protocolRTMPS = 1936
 	protocolSRT   = 8890
 	protocolUDP   = 5000
+
+	protocolCalled = 9000 // where ffmpeg waits to be called by SRT
 )
 
 // encoderLine is a program that pushes a stream by one protocol.
@@ -44,6 +46,7 @@ func encoderLines(t *testing.T, origin netip.Addr, key string) (lines []encoderL
 		"rtmps":    "-f flv rtmps://" + at(protocolRTMPS) + "/NAME/KEY",
 		"srt":      "-f mpegts srt://" + at(protocolSRT) + "?streamid=publish:NAME:KEY",
 		"udp":      "-f mpegts udp://" + at(protocolUDP) + "?pkt_size=1316",
+		"srt-pull": "-f mpegts srt://" + at(protocolCalled) + "?mode=listener&passphrase=KEY",
 	} {
 		lines = append(lines, encoderLine{name, append([]string{
 			"ffmpeg", "-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", film, "-c", "copy",
@@ -94,6 +97,9 @@ func TestProtocolsPlay(t *testing.T) {
 			stream.Name, stream.PublishKey = line.name, key
 			if line.name == "udp" {
 				stream.UDP.Port, stream.UDP.From = protocolUDP, []Address{{c.Address.Addr}, {netip.MustParseAddr("127.0.0.1")}}
+			}
+			if line.name == "srt-pull" {
+				stream.Pull = PullConfig{URL: "srt://" + netip.AddrPortFrom(c.Address.Addr, protocolCalled).String(), Passphrase: key}
 			}
 			c.Streams = append(c.Streams, stream)
 		}
