@@ -192,9 +192,6 @@ func (p *past) rungsLike(ctx context.Context, lead *restoration) (all []*restora
 		if err == nil {
 			err = r.collect(ctx, p.Name, p.witnesses)
 		}
-		if err == nil {
-			_, _, err = r.end()
-		}
 		if err != nil || r.list.OpenSequence() < lead.list.MediaSequence {
 			r = &restoration{rendition: name, media: map[relay.MediaName][]byte{}}
 			r.list.Constants = lead.list.Constants

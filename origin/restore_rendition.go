@@ -179,6 +179,7 @@ func (r *restoration) keepUp(lead *relay.Playlist) error {
 	if r.list.OpenSequence() < lead.MediaSequence {
 		return fmt.Errorf("the list of %s ended long before the leading one", r.rendition)
 	}
+	fresh := len(r.list.Segments) == 0
 	for n := r.list.OpenSequence(); n < lead.OpenSequence(); n++ {
 		like := &lead.Segments[n-lead.MediaSequence]
 		gap := relay.Segment{
@@ -188,6 +189,13 @@ func (r *restoration) keepUp(lead *relay.Playlist) error {
 			ProgramDateTime: like.ProgramDateTime,
 			Discontinuity:   like.Discontinuity,
 			Gap:             true,
+		}
+		for i, part := range like.Parts {
+			if !fresh {
+				break // it had parts of its own there, which nobody knows
+			}
+			name := relay.MediaName{Kind: relay.PartMedia, Epoch: like.Name.Epoch, Number: n, Part: i}
+			gap.Parts = append(gap.Parts, relay.Part{Name: name, Duration: part.Duration, Gap: true})
 		}
 		r.list.Segments = append(r.list.Segments, gap)
 	}

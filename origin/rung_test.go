@@ -326,3 +326,39 @@ func TestRungRefused(t *testing.T) {
 		}
 	}
 }
+
+// A restarted origin goes on with the lists of all rungs, also of one that was
+// never there.
+func TestRungsAreRestored(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		config := threeRungs()
+		config.OnLoss = origin.StandOnLoss
+		s := newStageWith(t, dir, config)
+		in, all := inspect(s), feeds()[:2]
+		for _, f := range all {
+			s.connect(f)
+		}
+		in.playRungs(15*time.Second, all...)
+		s.look()
+		again := revive(t, crash(t, dir), config)
+		again.look()
+		checkGoesOn(t, s, again)
+		if got := again.variants(); got != "1080 720 audio-0" {
+			t.Errorf("variants: %s", got)
+		}
+		if c := catalogueOf(t, again); strings.Join(c.Streams[0].Renditions, " ") != "1080 720 360 audio-0" {
+			t.Errorf("%+v", c.Streams[0])
+		}
+		in, all = inspect(again), feeds()
+		in.slack = 200 * time.Millisecond // of the segment that was open
+		for _, f := range all {
+			again.connect(f)
+		}
+		in.playRungs(15*time.Second, all...)
+		in.inStep("1080", "720", "360")
+		if got := again.variants(); got != "1080 720 360 audio-0" {
+			t.Errorf("after: %s", got)
+		}
+	})
+}
