@@ -369,7 +369,7 @@ func (f *mediaJournalFolder) appendObject(b []byte, name relay.MediaName) ([]byt
 	if !f.window.Has(name) {
 		return nil, errLeftWindow
 	}
-	// It is there, so nothing is waited for.
+	// It is there, or nearly: nothing is waited for that has to come.
 	o, err := f.window.Media(context.Background(), name)
 	if err != nil {
 		return nil, errLeftWindow

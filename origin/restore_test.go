@@ -27,7 +27,8 @@ func revive(t testing.TB, dir string, config origin.StreamConfig) *stage {
 // crash returns the state of a stage's origin as it is on disk at this moment.
 func crash(t testing.TB, dir string) (copied string) {
 	t.Helper()
-	synctest.Wait() // for the journals, which are behind by nothing then
+	time.Sleep(20 * time.Millisecond) // so that the journals are behind by nothing; they let viewers go first
+	synctest.Wait()
 	copied = t.TempDir()
 	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 		t.Fatal(err)

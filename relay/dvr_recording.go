@@ -156,7 +156,7 @@ func (r *Recording) write(name MediaName, date time.Time) error {
 	if !r.window.Has(name) {
 		return ErrNotFound
 	}
-	// It is there, so nothing is waited for.
+	// It is there, or nearly: nothing is waited for that has to come.
 	o, err := r.window.Media(context.Background(), name)
 	if err != nil {
 		return ErrNotFound

@@ -52,6 +52,7 @@ type Window struct {
 	closed   bool                    // nothing comes any more
 	objects  map[MediaName]*Object   // whole objects
 	coming   map[MediaName]*incoming // objects of which the first bytes are here
+	closing  map[MediaName]bool      // segments that are listed, and being put together
 	awaited  map[MediaName]*awaiting // objects to come that somebody waits for
 	left     []leaving               // out of the list, oldest first
 	floor    uint64                  // listed segments below it need not be here
@@ -90,6 +91,7 @@ func NewWindow(c Constants) *Window {
 		changed:   make(chan struct{}),
 		objects:   map[MediaName]*Object{},
 		coming:    map[MediaName]*incoming{},
+		closing:   map[MediaName]bool{},
 		awaited:   map[MediaName]*awaiting{},
 		length:    DefaultWindow,
 	}
@@ -131,15 +133,17 @@ func (w *Window) store(o *Object) {
 	}
 }
 
-// Has tells whether the object is here.
+// Has tells whether the object is here, or is just being put together.
 func (w *Window) Has(name MediaName) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.objects[name] != nil
+	return w.objects[name] != nil || w.closing[name]
 }
 
 // Publish makes text the newest list and wakes all who wait for it. Segments
-// that it closes are put together from their parts here. It keeps text.
+// that it closes are then put together from their parts: 5 MB of a second in 4K
+// take 8 ms, for which those who wait for the next part would be late. Who asks
+// for one meanwhile waits. It keeps text.
 //
 // Errors: ErrPlaylist, ErrStepBack, ErrMissingMedia; the window then stays as
 // it was.
@@ -152,19 +156,32 @@ func (w *Window) Publish(text []byte) error {
 }
 
 func (w *Window) publish(v *Version) error {
+	closed, err := w.replace(v)
+	for _, s := range closed {
+		w.assemble(s)
+	}
+	return err
+}
+
+// replace makes v the newest list, and returns the segments to put together.
+func (w *Window) replace(v *Version) ([]*Segment, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return ErrNotFound
+		return nil, ErrNotFound
 	}
 	if w.version != nil && string(w.version.Text) == string(v.Text) {
-		return nil
+		return nil, nil
 	}
 	if err := w.admits(v); err != nil {
-		return err
+		return nil, err
 	}
-	if err := w.complete(v.Playlist); err != nil {
-		return err
+	closed, err := w.complete(v.Playlist)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range closed {
+		w.closing[s.Name] = true
 	}
 	before := w.version
 	w.version, w.published = v, time.Now()
@@ -173,7 +190,7 @@ func (w *Window) publish(v *Version) error {
 	w.settle()
 	close(w.changed)
 	w.changed = make(chan struct{})
-	return nil
+	return closed, nil
 }
 
 // check tells why v can't be the next list, its media aside.
