@@ -107,7 +107,7 @@ func (r *RTMP) Run(ctx context.Context) error {
 // serve ends with the connection.
 func (r *RTMP) serve(conn net.Conn) {
 	pending, _ := pendingOf(conn)
-	defer context.AfterFunc(r.stopping, func() { _ = conn.Close() })()
+	defer context.AfterFunc(r.stopping, func() { _ = pending.Close() })()
 	defer func() { _ = pending.Close() }()
 	if r.tls != nil {
 		conn = tls.Server(conn, r.tls)

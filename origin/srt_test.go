@@ -6,7 +6,6 @@ import (
 	"net"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -139,8 +138,8 @@ func TestSRTJunk(t *testing.T) {
 	s.log.await(t, errSRTGarbage.Error())
 }
 
-// 200 callers that leave after the first half of the handshake, and some with
-// wrong keys whose refusals wait, do not delay a good one.
+// 200 callers that leave after the first half of the handshake do not delay a
+// good one: nothing is kept of them.
 func TestSRTHalfHandshakes(t *testing.T) {
 	t.Parallel()
 	s := startSRT(t, "")
@@ -155,17 +154,6 @@ func TestSRTHalfHandshakes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var wrong sync.WaitGroup
-	defer wrong.Wait()
-	for range 20 {
-		wrong.Go(func() {
-			if conn, err := srtDial(s, "wrong"); err == nil {
-				conn.Close()
-				t.Error("let in with a wrong key")
-			}
-		})
-	}
-	s.log.await(t, ErrKeyRefused.Error())
 	began := time.Now()
 	conn := srtConnect(t, s)
 	conn.Close()
@@ -176,10 +164,10 @@ func TestSRTHalfHandshakes(t *testing.T) {
 // once, and the kernel may have no room for its hello.
 func srtConnect(t *testing.T, s *srtServer) srt.Conn {
 	t.Helper()
-	conn, err := srtDial(s, testKey)
+	conn, err := srtDial(s)
 	for range 4 {
 		if err != nil {
-			conn, err = srtDial(s, testKey)
+			conn, err = srtDial(s)
 		}
 	}
 	if err != nil {
@@ -188,9 +176,9 @@ func srtConnect(t *testing.T, s *srtServer) srt.Conn {
 	return conn
 }
 
-func srtDial(s *srtServer, key string) (srt.Conn, error) {
+func srtDial(s *srtServer) (srt.Conn, error) {
 	config := srt.DefaultConfig()
-	config.StreamId = "publish:theatre:" + key
+	config.StreamId = "publish:theatre:" + testKey
 	config.ConnectionTimeout = time.Second
 	return srt.Dial("srt", s.Addr().String(), config)
 }

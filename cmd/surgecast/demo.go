@@ -193,18 +193,23 @@ func (d *demo) publishURL() string {
 // otherWays are the ends of ffmpeg's line for the protocols beside RTSP.
 func (d *demo) otherWays() string {
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(d.RTSP.Addr(), port) }
-	ways := []string{fmt.Sprintf("-f flv rtmp://%s/%s/%s", at(demoRTMPPort), demoStream, d.key)}
-	if d.Secure {
-		ways = append(ways, fmt.Sprintf("-f flv rtmps://%s/%s/%s", at(demoRTMPSPort), demoStream, d.key))
-	}
-	return strings.Join(append(ways,
+	return strings.Join([]string{
+		fmt.Sprintf("-f flv rtmp://%s/%s/%s", at(demoRTMPPort), demoStream, d.key),
+		fmt.Sprintf("-f flv rtmps://%s/%s/%s", at(demoRTMPSPort), demoStream, d.key),
 		fmt.Sprintf("-f mpegts 'srt://%s?streamid=publish:%s:%s'", at(demoSRTPort), demoStream, d.key),
-		fmt.Sprintf("-f mpegts 'udp://%s?pkt_size=1316'", at(demoUDPPort))), "\n")
+		fmt.Sprintf("-f mpegts 'udp://%s?pkt_size=1316'", at(demoUDPPort)),
+	}, "\n")
 }
 
-// obsFields are the two that OBS and most encoders that push by RTMP ask for.
+// obsFields are the two that OBS and most encoders ask for, by protocol. OBS
+// pushes by no other.
 func (d *demo) obsFields() string {
-	return fmt.Sprintf("Server      rtmp://%s/%s\nStream key  %s", netip.AddrPortFrom(d.RTSP.Addr(), demoRTMPPort), demoStream, d.key)
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(d.RTSP.Addr(), port) }
+	return strings.Join([]string{
+		fmt.Sprintf("Server      rtmp://%s/%s (or rtmps://%s/%[2]s)", at(demoRTMPPort), demoStream, at(demoRTMPSPort)),
+		fmt.Sprintf("Stream key  %s", d.key),
+		fmt.Sprintf("Server      srt://%s?streamid=publish:%s:%s (no stream key)", at(demoSRTPort), demoStream, d.key),
+	}, "\n")
 }
 
 func (d *demo) secureURLToPublish() string {
