@@ -37,7 +37,7 @@ func initSegment(tracks map[int]Track) ([]byte, error) {
 // partBytes returns a part as one moof and one mdat. A track without frames is
 // left out; one has some.
 func partBytes(sequence uint32, tracks map[int][]frame) ([]byte, error) {
-	part := fmp4.Part{SequenceNumber: sequence}
+	part, size := fmp4.Part{SequenceNumber: sequence}, 256 // about what boxes take beside the samples
 	for _, id := range []int{videoID, audioID} {
 		frames := tracks[id]
 		if len(frames) == 0 {
@@ -46,10 +46,12 @@ func partBytes(sequence uint32, tracks map[int][]frame) ([]byte, error) {
 		track := &fmp4.PartTrack{ID: id, BaseTime: uint64(frames[0].dts)}
 		for i := range frames {
 			track.Samples = append(track.Samples, frames[i].sample())
+			size += 16 + len(frames[i].payload)
 		}
 		part.Tracks = append(part.Tracks, track)
 	}
 	var b seekablebuffer.Buffer
+	b.Grow(size) // a megabyte of 4K would be copied again and again as it grows
 	if err := part.Marshal(&b); err != nil {
 		return nil, fmt.Errorf("write part: %w", err)
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,6 +158,9 @@ func (w *Window) Publish(text []byte) error {
 
 func (w *Window) publish(v *Version) error {
 	closed, err := w.replace(v)
+	if len(closed) > 0 {
+		runtime.Gosched() // on one core those who were woken go first
+	}
 	for _, s := range closed {
 		w.assemble(s)
 	}
