@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -84,14 +85,16 @@ func publishCommand(ctx context.Context, arguments []string) error {
 	var all []*publisher
 	var running sync.WaitGroup
 	failed := make(chan error, 2*len(names))
+	phases := rand.New(rand.NewPCG(1, 2))
 	for i, name := range names {
 		p := &publisher{film: f, url: *url + "/" + name, bearer: *bearer, from: sourceAddress(i), fps: *fps, sent: make([]atomic.Int64, int(publishSettle+*lasting)/int(time.Second)**fps+10**fps)}
 		if *lists != "" {
 			p.list = *lists + "/" + name + "/main/live.m3u8"
 		}
 		all = append(all, p)
-		// Encoders do not send their pictures in step.
-		wait := time.Duration(i) * time.Second / time.Duration(*fps) / time.Duration(len(names))
+		// Encoders send neither their pictures in step nor their key pictures, which
+		// come each second here. Chance, but the same in each run.
+		wait := time.Duration(phases.Int64N(int64(time.Second)))
 		running.Go(func() { failed <- p.run(ctx, wait, *transport) })
 		running.Go(func() { failed <- p.watch(ctx) })
 	}
