@@ -346,7 +346,7 @@ func (n *simNode) tellVerdict(v Verdict) {
 	n.sim.log("%s says %s of %s %s", n, v.Opinion, n.sim.whose(v.Target), v.Failure)
 	waiting, message := n.node.waitingFor(v), encodeVerdicts(v)[0]
 	for _, e := range n.living() {
-		if waiting[e.name] && n.sim.wire.Float64() >= n.sim.loss {
+		if slices.ContainsFunc(waiting, func(a memberlist.Address) bool { return a.Name == e.name }) && n.sim.wire.Float64() >= n.sim.loss {
 			n.packet(e.at, message)
 		}
 	}

@@ -61,6 +61,7 @@ type Verdicts struct {
 	sequence uint64                        // of our own last verdict
 	given    map[string]map[string]Verdict // by relay, then by prober
 	count    int                           // of given
+	firm     bool                          // none of given is taken back, as the last look found
 	change   chan struct{}                 // closed and replaced at each change of given
 	judged   map[string]judgement          // by relay; nil when it has to be made anew
 	of       []Member                      // for which it was made
@@ -153,6 +154,7 @@ func (v *Verdicts) put(n Verdict) bool {
 		}
 	}
 	v.given[n.Target][n.Prober] = n
+	v.firm = v.firm && n.Opinion != OpinionNone
 	v.judged = nil
 	close(v.change)
 	v.change = make(chan struct{})
@@ -163,6 +165,9 @@ func (v *Verdicts) put(n Verdict) bool {
 // taken back is kept else, so that nobody who has not heard of it brings it again.
 // It needs v.mu.
 func (v *Verdicts) forgetTakenBack() bool {
+	if v.firm {
+		return false // a flood does not make us look again for each
+	}
 	before := v.count
 	for _, byProber := range v.given {
 		for prober, one := range byProber {
@@ -172,7 +177,8 @@ func (v *Verdicts) forgetTakenBack() bool {
 			}
 		}
 	}
-	return v.count < before
+	v.firm = v.count == before
+	return !v.firm
 }
 
 // holds tells whether a verdict is the newest of its prober on its relay.

@@ -1,5 +1,7 @@
 package cluster
 
+import "github.com/hashicorp/memberlist"
+
 // tellVerdict queues a verdict for gossip. Our own goes straight to those who
 // wait for it as well, the name servers and the relay itself: gossip's rounds
 // would cost some tenths of a second.
@@ -10,19 +12,17 @@ func (n *Node) tellVerdict(v Verdict) {
 		return
 	}
 	waiting, message := n.waitingFor(v), encodeVerdicts(v)[0]
-	for _, member := range list.Members() {
-		if waiting[member.Name] {
-			_ = list.SendBestEffort(member, message) // gossip brings it again
-		}
+	for _, to := range waiting {
+		_ = list.SendToAddress(to, message) // gossip brings it again
 	}
 }
 
-// waitingFor are the names of those who are told of a verdict of ours at once.
-func (n *Node) waitingFor(v Verdict) map[string]bool {
-	waiting := map[string]bool{v.Target: true}
+// waitingFor are those who are told of a verdict of ours at once. They are called
+// by address: memberlist changes the nodes that it names.
+func (n *Node) waitingFor(v Verdict) (waiting []memberlist.Address) {
 	for _, m := range n.Members() {
-		if m.overlooksAll() && m.Name != v.Prober {
-			waiting[m.Name] = true
+		if m.Name == v.Target || m.overlooksAll() && m.Name != v.Prober {
+			waiting = append(waiting, memberlist.Address{Addr: m.Address.String(), Name: m.Name})
 		}
 	}
 	return waiting

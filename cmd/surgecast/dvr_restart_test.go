@@ -118,6 +118,7 @@ func TestTheLongListGoesOnOverRestarts(t *testing.T) {
 				previous = list
 				time.Sleep(5 * time.Second)
 			}
+			previous = l.list() // with the gaps that came since
 			l.end()
 			time.Sleep(30 * time.Second)
 		}
