@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +52,6 @@ type Window struct {
 	closed   bool                    // nothing comes any more
 	objects  map[MediaName]*Object   // whole objects
 	coming   map[MediaName]*incoming // objects of which the first bytes are here
-	closing  map[MediaName]bool      // segments that are listed, and being put together
 	awaited  map[MediaName]*awaiting // objects to come that somebody waits for
 	left     []leaving               // out of the list, oldest first
 	floor    uint64                  // listed segments below it need not be here
@@ -92,7 +90,6 @@ func NewWindow(c Constants) *Window {
 		changed:   make(chan struct{}),
 		objects:   map[MediaName]*Object{},
 		coming:    map[MediaName]*incoming{},
-		closing:   map[MediaName]bool{},
 		awaited:   map[MediaName]*awaiting{},
 		length:    DefaultWindow,
 	}
@@ -134,17 +131,15 @@ func (w *Window) store(o *Object) {
 	}
 }
 
-// Has tells whether the object is here, or is just being put together.
+// Has tells whether the object is here.
 func (w *Window) Has(name MediaName) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.objects[name] != nil || w.closing[name]
+	return w.objects[name] != nil
 }
 
 // Publish makes text the newest list and wakes all who wait for it. Segments
-// that it closes are then put together from their parts: 5 MB of a second in 4K
-// take 8 ms, for which those who wait for the next part would be late. Who asks
-// for one meanwhile waits. It keeps text.
+// that it closes are put together from their parts here. It keeps text.
 //
 // Errors: ErrPlaylist, ErrStepBack, ErrMissingMedia; the window then stays as
 // it was.
@@ -157,35 +152,19 @@ func (w *Window) Publish(text []byte) error {
 }
 
 func (w *Window) publish(v *Version) error {
-	closed, err := w.replace(v)
-	if len(closed) > 0 {
-		runtime.Gosched() // on one core those who were woken go first
-	}
-	for _, s := range closed {
-		w.assemble(s)
-	}
-	return err
-}
-
-// replace makes v the newest list, and returns the segments to put together.
-func (w *Window) replace(v *Version) ([]*Segment, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return nil, ErrNotFound
+		return ErrNotFound
 	}
 	if w.version != nil && string(w.version.Text) == string(v.Text) {
-		return nil, nil
+		return nil
 	}
 	if err := w.admits(v); err != nil {
-		return nil, err
+		return err
 	}
-	closed, err := w.complete(v.Playlist)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range closed {
-		w.closing[s.Name] = true
+	if err := w.complete(v.Playlist); err != nil {
+		return err
 	}
 	before := w.version
 	w.version, w.published = v, time.Now()
@@ -194,7 +173,7 @@ func (w *Window) replace(v *Version) ([]*Segment, error) {
 	w.settle()
 	close(w.changed)
 	w.changed = make(chan struct{})
-	return closed, nil
+	return nil
 }
 
 // check tells why v can't be the next list, its media aside.

@@ -2,30 +2,29 @@ package relay
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
-// complete makes sure that all media of p are here, and returns the closed
-// segments that are still to be put together from their parts. It needs w.mu.
-func (w *Window) complete(p *Playlist) (closed []*Segment, err error) {
+// complete makes sure that all media of p are here, and puts closed segments
+// together from their parts. It needs w.mu.
+func (w *Window) complete(p *Playlist) error {
 	for i := range p.Segments {
 		s := &p.Segments[i]
 		if p.MediaSequence+uint64(i) < w.floor {
 			continue
 		}
 		if err := w.here(s.Map, s.Parts); err != nil {
-			return nil, err
+			return err
 		}
 		if s.Gap || w.objects[s.Name] != nil {
 			continue
 		}
 		if len(s.Parts) == 0 {
-			return nil, fmt.Errorf("%w: %v", ErrMissingMedia, s.Name)
+			return fmt.Errorf("%w: %v", ErrMissingMedia, s.Name)
 		}
-		closed = append(closed, s)
+		w.assemble(s)
 	}
-	return closed, w.here(p.Open.Map, p.Open.Parts)
+	return w.here(p.Open.Map, p.Open.Parts)
 }
 
 // here tells which of these objects is missing. It needs w.mu.
@@ -42,58 +41,33 @@ func (w *Window) here(init MediaName, parts []Part) error {
 }
 
 // assemble stores a segment as the concatenation of its parts. The parts then
-// point into the segment, so that the bytes stand in memory once. A segment
-// whose parts were given up meanwhile, for want of room, is not stored.
+// point into the segment, so that the bytes stand in memory once. It needs
+// w.mu.
 func (w *Window) assemble(s *Segment) {
-	parts := w.partsOf(s)
-	bodies := make([][]byte, len(parts))
-	for i, part := range parts {
-		bodies[i] = part.Body
-	}
-	body := slices.Concat(bodies...)
-
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.closing, s.Name)
-	defer w.settle() // where it is not stored, nobody need wait for it
-	if len(parts) == 0 || slices.ContainsFunc(parts, func(o *Object) bool { return w.objects[o.Name] != o }) {
-		return
-	}
-	from := 0
+	size := 0
 	for i := range s.Parts {
-		part := w.objects[s.Parts[i].Name]
+		if !s.Parts[i].Gap {
+			size += len(w.objects[s.Parts[i].Name].Body)
+		}
+	}
+	body := make([]byte, 0, size)
+	for i := range s.Parts {
 		if s.Parts[i].Gap {
 			continue
 		}
+		part := w.objects[s.Parts[i].Name]
+		from := len(body)
+		body = append(body, part.Body...)
 		if !part.within {
 			w.budget.give(int64(len(part.Body)))
 		}
-		to := from + len(part.Body)
 		w.objects[part.Name] = &Object{
-			Name: part.Name, Body: body[from:to:to], Duration: s.Parts[i].Duration,
+			Name: part.Name, Body: body[from:len(body):len(body)], Duration: s.Parts[i].Duration,
 			within: true, caching: part.caching,
 		}
-		from = to
 	}
 	w.budget.add(int64(len(body))) // never refused: it is what the parts were
 	w.store(&Object{Name: s.Name, Body: body, Duration: s.Duration})
-}
-
-// partsOf returns the parts of a segment, or none if one has gone.
-func (w *Window) partsOf(s *Segment) (parts []*Object) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := range s.Parts {
-		o := w.objects[s.Parts[i].Name]
-		switch {
-		case s.Parts[i].Gap:
-		case o == nil:
-			return nil
-		default:
-			parts = append(parts, o)
-		}
-	}
-	return parts
 }
 
 // keep is how long media stay after their segment left the list: what the

@@ -241,8 +241,6 @@ func (w *Window) upcoming(name MediaName) error {
 	p := w.version.Playlist
 	epoch := p.Epoch()
 	switch {
-	case w.closing[name]:
-		return nil
 	case p.Ended || name.Epoch < epoch:
 		return ErrNotFound
 	case name.Kind == Init:
