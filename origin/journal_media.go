@@ -369,7 +369,7 @@ func (f *mediaJournalFolder) appendObject(b []byte, name relay.MediaName) ([]byt
 	if !f.window.Has(name) {
 		return nil, errLeftWindow
 	}
-	// It is there, or nearly: nothing is waited for that has to come.
+	// It is there, so nothing is waited for.
 	o, err := f.window.Media(context.Background(), name)
 	if err != nil {
 		return nil, errLeftWindow

@@ -167,7 +167,10 @@ func (s *stream) beginFill(now time.Time) {
 		kind = SlateInterruption
 	}
 	if kind != "" {
-		err := s.beginSlate(kind)
+		slate, clip, err := s.findSlate(kind)
+		if err == nil {
+			err = s.beginSlate(slate, clip)
+		}
 		if err == nil {
 			return
 		}

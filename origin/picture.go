@@ -15,8 +15,8 @@ const (
 	topPatience = 5 * time.Second
 
 	// indexPatience is for how many segments a stream that was never on air, or was
-	// before the origin's start, waits for its rungs before it is shown without them: players read the multivariant
-	// playlist once.
+	// before the origin's start, waits for its rungs before it is shown without
+	// them: players read the multivariant playlist once.
 	indexPatience = 3
 
 	// A rung is in the multivariant playlist after listedAfter whole segments in

@@ -85,7 +85,8 @@ func (s *stream) show(kind SlateKind) error {
 	if len(s.published()) == 0 || s.tracks == nil {
 		return ErrNoProgramme
 	}
-	if _, _, err := s.findSlate(kind); err != nil {
+	slate, clip, err := s.findSlate(kind)
+	if err != nil {
 		return err
 	}
 	s.endFill()
@@ -94,7 +95,7 @@ func (s *stream) show(kind SlateKind) error {
 		s.current.stall = nil // it does not: it goes on at once when it may
 	}
 	s.loss.began, s.loss.freed = time.Now(), time.Time{}
-	if err := s.beginSlate(kind); err != nil {
+	if err := s.beginSlate(slate, clip); err != nil {
 		return err
 	}
 	s.loss.ordered = kind
@@ -118,17 +119,13 @@ func (s *stream) hide() error {
 }
 
 // beginSlate lets a slate be the filler. It needs s.mu.
-func (s *stream) beginSlate(kind SlateKind) error {
-	slate, clip, err := s.findSlate(kind)
-	if err != nil {
-		return err
-	}
+func (s *stream) beginSlate(slate Slate, clip *slateClip) error {
 	f, err := newSlateFiller(s, clip, s.tracks)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoSlate, err)
 	}
 	s.loss.filler, s.loss.slate = f, &slate
-	s.logger.Warn("a slate is shown", "kind", kind, "slate", slate.ID, "publisher", s.current != nil)
+	s.logger.Warn("a slate is shown", "kind", slate.Kind, "slate", slate.ID, "publisher", s.current != nil)
 	return nil
 }
 

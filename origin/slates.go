@@ -70,7 +70,9 @@ var builtInSlates embed.FS
 type slates struct {
 	dir string
 
-	mu  sync.Mutex
+	keeping sync.Mutex // held while the folder changes; taken before mu
+
+	mu  sync.Mutex // streams wait for it: no disk is touched under it
 	all []Slate
 }
 
@@ -152,6 +154,15 @@ func readSlateFile(path string) ([]byte, error) {
 
 // take adds a slate, with what its file says of it.
 func (s *slates) take(slate Slate, file []byte) error {
+	if err := slate.learn(file); err != nil {
+		return err
+	}
+	s.all = append(s.all, slate)
+	return nil
+}
+
+// learn fills in what a slate's file says of it.
+func (slate *Slate) learn(file []byte) error {
 	clip, err := parseSlate(file)
 	if err != nil {
 		return err
@@ -164,7 +175,6 @@ func (s *slates) take(slate Slate, file []byte) error {
 	slate.Seconds = ticksDuration(clip.length, videoClockRate).Seconds()
 	slate.FrameRate = math.Round(float64(len(clip.pictures))/slate.Seconds*1000) / 1000
 	slate.Bytes = len(file)
-	s.all = append(s.all, slate)
 	return nil
 }
 
@@ -183,54 +193,71 @@ func (s *slates) add(kind SlateKind, stream string, file []byte) (Slate, error) 
 	if !slices.Contains(SlateKinds, kind) {
 		return Slate{}, fmt.Errorf("%w: there is no kind %q: write one of %v", ErrSlate, kind, SlateKinds)
 	}
-	if _, err := parseSlate(file); err != nil { // before the lock, that streams may wait for
-		return Slate{}, fmt.Errorf("%w: %w", ErrSlate, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	of := slateOfAll
 	if stream != "" {
 		of = stream
 	}
 	sum := sha256.Sum256(append([]byte(string(kind)+"."+of+"."), file...))
 	slate := Slate{ID: hex.EncodeToString(sum[:4]), Kind: kind, Stream: stream}
-	if i := s.find(slate.ID); i >= 0 {
-		return s.all[i], nil
-	}
-	if s.own() >= maxSlates {
-		return Slate{}, fmt.Errorf("%w: there are %d already: remove one", ErrSlate, maxSlates)
-	}
 	slate.path = filepath.Join(s.dir, string(kind)+"."+of+"."+slate.ID+slateSuffix)
-	if err := s.take(slate, file); err != nil {
+	if err := slate.learn(file); err != nil {
 		return Slate{}, fmt.Errorf("%w: %w", ErrSlate, err)
 	}
-	last := len(s.all) - 1
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	if known, ok, err := s.room(slate.ID); ok || err != nil {
+		return known, err
+	}
 	err := os.MkdirAll(s.dir, 0o700)
 	if err == nil {
 		err = replaceFile(slate.path, file)
 	}
 	if err != nil {
-		s.all = s.all[:last]
 		return Slate{}, fmt.Errorf("keep slate: %w", err)
 	}
-	return s.all[last], nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, slate)
+	return slate, nil
+}
+
+// room returns the slate of that id if there is one, and else whether there is
+// room for it.
+func (s *slates) room(id string) (Slate, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.find(id); i >= 0 {
+		return s.all[i], true, nil
+	}
+	if s.own() >= maxSlates {
+		return Slate{}, false, fmt.Errorf("%w: there are %d already: remove one", ErrSlate, maxSlates)
+	}
+	return Slate{}, false, nil
 }
 
 // remove forgets an own slate; where it is shown it is shown to its end.
 func (s *slates) remove(id string) error {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	i := s.find(id)
+	var slate Slate
+	if i >= 0 {
+		slate = s.all[i]
+	}
+	s.mu.Unlock()
 	switch {
 	case i < 0:
 		return fmt.Errorf("%w: %q: \"surgecast slate list\" shows all", ErrNoSlate, id)
-	case s.all[i].BuiltIn:
+	case slate.BuiltIn:
 		return fmt.Errorf("%w: %q is built in: add one of your own, which comes before it", ErrSlate, id)
 	}
-	if err := os.Remove(s.all[i].path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(slate.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove slate: %w", err)
 	}
-	s.all = slices.Delete(s.all, i, i+1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = slices.DeleteFunc(s.all, func(o Slate) bool { return o.ID == id })
 	return nil
 }
 
@@ -259,6 +286,27 @@ func (s *slates) list() []Slate {
 // codec's family, or players could not show it; the stream's own before those
 // for all, before those that are built in; then by size and frame rate.
 func (s *slates) choose(kind SlateKind, stream string, v relay.Variant, codec string) (Slate, *slateClip, error) {
+	slate, err := s.best(kind, stream, v, codec)
+	if err != nil {
+		return slate, nil, err
+	}
+	read := readSlateFile
+	if slate.BuiltIn {
+		read = builtInSlates.ReadFile
+	}
+	file, err := read(slate.path)
+	if err != nil {
+		return slate, nil, fmt.Errorf("read slate %s: %w", slate.ID, err)
+	}
+	clip, err := parseSlate(file)
+	if err != nil {
+		return slate, nil, fmt.Errorf("read slate %s: %w", slate.ID, err)
+	}
+	return slate, clip, nil
+}
+
+// best is choose without the pictures.
+func (s *slates) best(kind SlateKind, stream string, v relay.Variant, codec string) (Slate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	best, least := -1, math.Inf(1)
@@ -278,20 +326,7 @@ func (s *slates) choose(kind SlateKind, stream string, v relay.Variant, codec st
 		}
 	}
 	if best < 0 {
-		return Slate{}, nil, fmt.Errorf("%w: none of kind %s has %s: add one", ErrNoSlate, kind, codec)
+		return Slate{}, fmt.Errorf("%w: none of kind %s has %s: add one", ErrNoSlate, kind, codec)
 	}
-	slate := s.all[best]
-	read := readSlateFile
-	if slate.BuiltIn {
-		read = builtInSlates.ReadFile
-	}
-	file, err := read(slate.path)
-	if err != nil {
-		return slate, nil, fmt.Errorf("read slate %s: %w", slate.ID, err)
-	}
-	clip, err := parseSlate(file)
-	if err != nil {
-		return slate, nil, fmt.Errorf("read slate %s: %w", slate.ID, err)
-	}
-	return slate, clip, nil
+	return s.all[best], nil
 }

@@ -156,7 +156,7 @@ func (r *Recording) write(name MediaName, date time.Time) error {
 	if !r.window.Has(name) {
 		return ErrNotFound
 	}
-	// It is there, or nearly: nothing is waited for that has to come.
+	// It is there, so nothing is waited for.
 	o, err := r.window.Media(context.Background(), name)
 	if err != nil {
 		return ErrNotFound

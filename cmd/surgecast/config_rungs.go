@@ -38,9 +38,7 @@ const (
 
 // UnmarshalText reads one of the names.
 func (l *LadderBy) UnmarshalText(text []byte) error {
-	switch v := LadderBy(text); v {
-	case LadderNone, LadderFFmpeg:
-		*l = v
+	if oneOf(l, text, LadderNone, LadderFFmpeg) {
 		return nil
 	}
 	return fmt.Errorf("%q is neither: write none or ffmpeg", text)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -263,9 +264,7 @@ const (
 
 // UnmarshalText reads one of the three names.
 func (s *ServeViewers) UnmarshalText(text []byte) error {
-	switch v := ServeViewers(text); v {
-	case ServeWhenPoolEmpty, ServeAlways, ServeNever:
-		*s = v
+	if oneOf(s, text, ServeWhenPoolEmpty, ServeAlways, ServeNever) {
 		return nil
 	}
 	return fmt.Errorf("%q is not one of the answers: write when_pool_empty, always or never", text)
@@ -276,9 +275,7 @@ type AudioMode string
 
 // UnmarshalText reads one of the two names.
 func (m *AudioMode) UnmarshalText(text []byte) error {
-	switch v := string(text); v {
-	case string(origin.AudioMuxed), string(origin.AudioSeparate):
-		*m = AudioMode(v)
+	if oneOf(m, text, AudioMode(origin.AudioMuxed), AudioMode(origin.AudioSeparate)) {
 		return nil
 	}
 	return fmt.Errorf("%q is neither: write muxed or separate", text)
@@ -295,9 +292,7 @@ const (
 
 // UnmarshalText reads one of the two names.
 func (s *SteerBy) UnmarshalText(text []byte) error {
-	switch v := SteerBy(text); v {
-	case SteerNames, SteerAddresses:
-		*s = v
+	if oneOf(s, text, SteerNames, SteerAddresses) {
 		return nil
 	}
 	return fmt.Errorf("%q is neither: write names or addresses", text)
@@ -309,9 +304,7 @@ type SameKey string
 
 // UnmarshalText reads a SameKey.
 func (k *SameKey) UnmarshalText(text []byte) error {
-	switch v := origin.SameKey(text); v {
-	case origin.NewestWins, origin.RefuseNewer:
-		*k = SameKey(v)
+	if oneOf(k, text, SameKey(origin.NewestWins), SameKey(origin.RefuseNewer)) {
 		return nil
 	}
 	return fmt.Errorf("%q is neither: write %s or %s", text, origin.NewestWins, origin.RefuseNewer)
@@ -322,10 +315,17 @@ type OnLoss string
 
 // UnmarshalText reads one of the names.
 func (l *OnLoss) UnmarshalText(text []byte) error {
-	switch v := origin.OnLoss(text); v {
-	case origin.GapOnLoss, origin.SlateOnLoss, origin.StandOnLoss:
-		*l = OnLoss(v)
+	if oneOf(l, text, OnLoss(origin.GapOnLoss), OnLoss(origin.SlateOnLoss), OnLoss(origin.StandOnLoss)) {
 		return nil
 	}
 	return fmt.Errorf("%q is none of them: write gap, slate or stand", text)
+}
+
+// oneOf takes text if it is one of the words, and tells whether it is.
+func oneOf[W ~string](into *W, text []byte, words ...W) bool {
+	i := slices.Index(words, W(text))
+	if i >= 0 {
+		*into = words[i]
+	}
+	return i >= 0
 }
