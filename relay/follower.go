@@ -145,9 +145,10 @@ func (f *Follower) awoken() <-chan struct{} {
 	return f.awake
 }
 
-// await waits until some upstream is known.
+// await waits until some upstream is known. Error: the context's, also where
+// one is.
 func (f *Follower) await(ctx context.Context, list func() []string, changed func() <-chan struct{}) error {
-	for {
+	for ctx.Err() == nil {
 		var change <-chan struct{}
 		if changed != nil {
 			change = changed()
@@ -158,9 +159,9 @@ func (f *Follower) await(ctx context.Context, list func() []string, changed func
 		select {
 		case <-change:
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
+	return context.Cause(ctx)
 }
 
 // pick returns the one to use at the nth try in a row; "" of none.

@@ -211,6 +211,43 @@ func TestARelayKeepsWhatItHasAgainstABadUpstream(t *testing.T) {
 }
 
 // A body that breaks off is not stored, it is asked for again.
+// A follower ends at once also while it asks for what it does not get.
+func TestAFollowerEndsWithoutTheIndex(t *testing.T) {
+	public, private := keys(t)
+	u := newUpstream(t, private)
+	asked := make(chan struct{}, 1)
+	u.intercept = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/theatre/index.m3u8" {
+			return false
+		}
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		<-r.Context().Done()
+		return true
+	}
+	ctx, end := context.WithCancel(t.Context())
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	f := NewFollower(FollowerConfig{
+		Store: NewStore(), Credential: NewCredential([]byte("secret")), Authority: public, Client: client, Logger: discard(),
+		Origins: func() []string { return []string{u.URL} },
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	<-asked
+	end()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it does not end")
+	}
+}
+
 func TestAShortBodyIsNeverTaken(t *testing.T) {
 	public, private := keys(t)
 	u := newUpstream(t, private)

@@ -34,6 +34,10 @@ type ServerConfig struct {
 	Steering *Steering
 	// Admission decides who is let in. Nil: everyone is.
 	Admission *Admission
+	// Restoring tells that the node does not know yet what there is. Who asks
+	// meanwhile for what it has not gets 503, for on 404 players give up. Called
+	// from any goroutine, must not block. Nil: it knows.
+	Restoring func() bool
 	// Ready tells why this node is not to be listed; nil when it is.
 	Ready func() error
 	// Alive tells what an operator should know of a node that lives, as
@@ -380,6 +384,8 @@ func (s *server) failed(w http.ResponseWriter, err error, refused []string) {
 	switch {
 	case errors.As(err, &bad):
 		say(w, http.StatusBadRequest, refused, bad.Error())
+	case errors.Is(err, ErrNotFound) && s.Restoring != nil && s.Restoring():
+		s.refuse(w, http.StatusServiceUnavailable, "this node is starting and does not know yet what there is, try again")
 	case errors.Is(err, ErrNotFound):
 		say(w, http.StatusNotFound, refused, "there is no such thing here, or not any more")
 	case errors.Is(err, ErrTooFar):

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,4 +247,56 @@ func TestLoadCountsWatchers(t *testing.T) {
 			t.Errorf("%+v, want %d viewers", s, watchers)
 		}
 	})
+}
+
+// A node that does not know yet what there is says so (503), of lists and media,
+// by every way; what it has it serves, and once it knows, what is not there is
+// not there (404).
+func TestRestoring(t *testing.T) {
+	var knows atomic.Bool
+	h, _ := edge(t, func(c *ServerConfig) {
+		c.Store.Stream("theatre").CreateWindow("empty") // as of a stream whose lists are still to come
+		c.Restoring = func() bool { return !knows.Load() }
+	})
+	clear := new(http.Protocols)
+	clear.SetUnencryptedHTTP2(true)
+	ways := map[string]struct {
+		base   string
+		client *http.Client
+	}{
+		"lane":     {startLane(t, h), &http.Client{Transport: &http.Transport{}}},
+		"lane, h2": {startLane(t, h), &http.Client{Transport: &http.Transport{Protocols: clear}}},
+		"net/http": {startLane(t, wrapped(h)), &http.Client{Transport: &http.Transport{}}},
+	}
+	for name, way := range ways {
+		defer way.client.CloseIdleConnections()
+		for _, known := range []bool{false, true} {
+			knows.Store(known)
+			for path, want := range map[string]int{
+				"/theatre/index.m3u8":                        200,
+				"/theatre/main/live.m3u8":                    200,
+				"/theatre/empty/live.m3u8":                   503,
+				"/theatre/empty/live.m3u8?_HLS_msn=1":        503,
+				"/theatre/empty/0000000a/1016.m4s":           503,
+				"/theatre/other/live.m3u8":                   503,
+				"/theatre/dvr.m3u8":                          503,
+				"/nothing/index.m3u8":                        503,
+				"/~token/nothing/main/live.m3u8?_HLS_msn=10": 503,
+			} {
+				if known && want == 503 {
+					want = 404
+				}
+				response, err := way.client.Get("http://" + way.base + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = response.Body.Close()
+				later, cache := response.Header.Get("Retry-After"), response.Header.Get("Cache-Control")
+				if response.StatusCode != want || response.Header.Get("Access-Control-Allow-Origin") != "*" ||
+					want == 503 && (later == "" || cache != "no-store") || want != 503 && later != "" {
+					t.Errorf("%s, known %v, %s: %s, Retry-After %q, %q; want %d", name, known, path, response.Status, later, cache, want)
+				}
+			}
+		}
+	}
 }

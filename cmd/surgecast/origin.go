@@ -136,6 +136,7 @@ func (o *originNode) newPublic(redirect func() string, steering *relay.Steering)
 		Slots:      o.slots,
 		Logger:     o.log,
 		Admission:  o.headroom.admission,
+		Restoring:  o.restoring,
 		Ready:      o.ready,
 		Alive:      o.alive,
 		Pool:       pool,

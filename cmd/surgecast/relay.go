@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,6 +65,7 @@ type relayNode struct {
 	*node
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
+	known  atomic.Bool  // it has had the window of each stream that was on air
 }
 
 // newRelayNode builds a relay in boot order; nothing is served before Run.
@@ -118,6 +120,7 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Logger:     n.log,
 		Steering:   n.newSteering(false),
 		Admission:  n.headroom.admission,
+		Restoring:  func() bool { return !r.known.Load() },
 		Ready:      r.ready,
 		Alive:      n.alive,
 		Pool:       pool,
@@ -232,6 +235,7 @@ func (r *relayNode) proveAll(ctx context.Context) error {
 	if err := r.warm(ctx); err != nil {
 		return err
 	}
+	r.known.Store(true)
 	fetched := time.Now()
 	if err := r.proveUntilDone(ctx); err != nil {
 		return err

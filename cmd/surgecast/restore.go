@@ -48,13 +48,21 @@ func newWitnesses() witnesses {
 	return witnesses{calls: make(chan cluster.Member, maxWitnesses), restored: make(chan struct{})}
 }
 
+// restoring tells that what was published before is not all there yet.
+func (w witnesses) restoring() bool {
+	select {
+	case <-w.restored:
+		return false
+	default:
+		return true
+	}
+}
+
 // heard notes which relay asks for the control channel, and lets it wait until
 // there is something to be told.
 func (w witnesses) heard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
-		select {
-		case <-w.restored:
-		default:
+		if w.restoring() {
 			w.note(r)
 		}
 		select {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -93,6 +94,57 @@ func killedOrigin(t *testing.T, keep func(dir string) error) {
 	stopAgain()
 	stopNodes()
 	s.end()
+}
+
+// Nobody who asks a node that is starting is told that there is no such stream:
+// neither by a relay that joins nor by an origin that restores what it had.
+func TestStoryOfStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStory(t)
+		s.bare = true // the lanes answer
+		nodes, stopNodes := context.WithCancel(t.Context())
+		first, stopFirst := context.WithCancel(nodes)
+		feed, stopFeed := context.WithCancel(t.Context())
+		s.startOrigin(first)
+		s.startRelay(nodes, 0)
+		<-s.origin.restored
+		s.publish(feed, &origintest.Source{FPS: 25, GOP: 25, Audio: true})
+		time.Sleep(8 * time.Second)
+		s.startRelay(nodes, 1)
+		s.checkStart(storyRelay(1))
+		dir := s.killOrigin(stopFirst, stopFeed)
+		time.Sleep(500 * time.Millisecond)
+		s.tune = func(c *OriginConfig) { c.Dir = dir }
+		s.startOrigin(nodes)
+		s.checkStart(storyOrigin())
+		stopNodes()
+		s.end()
+	})
+}
+
+// checkStart asks a node that was just started, until it has the list.
+func (s *story) checkStart(host string) {
+	s.t.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: s.net.Host(storyViewer(0)).DialContext}}
+	defer client.CloseIdleConnections()
+	began := time.Now()
+	answers := map[int]int{}
+	for answers[http.StatusOK] == 0 && time.Since(began) < 20*time.Second {
+		time.Sleep(5 * time.Millisecond)
+		response, err := client.Get(storyBase(host) + "/theatre/main/live.m3u8?_HLS_skip=YES")
+		if err != nil {
+			continue // it does not listen yet
+		}
+		_ = response.Body.Close()
+		answers[response.StatusCode]++
+		if response.StatusCode != http.StatusOK && response.Header.Get("Retry-After") == "" {
+			s.t.Errorf("%s answers %s, without Retry-After", host, response.Status)
+		}
+	}
+	s.t.Logf("%s answers, by status: %v", host, answers)
+	if answers[http.StatusOK] != 1 || answers[http.StatusServiceUnavailable] == 0 || len(answers) != 2 {
+		s.t.Errorf("%s answers, by status: %v", host, answers)
+	}
 }
 
 // killOrigin ends the origin and its encoder as kill -9 does, and returns a

@@ -99,11 +99,11 @@ func (e environment) listenHere(ctx context.Context, address string) (net.Listen
 }
 
 // warmPatience is how long those wait who came while a relay was started anew.
-// Beyond it they are told that there is nothing: there may be no origin.
+// Beyond it they are told to come again: there may be no origin.
 const warmPatience = 10 * time.Second
 
 // awaitWarm lets those who wait in an inherited socket's queue wait until the
-// relay has what they come for: an answer sooner would be 404.
+// relay has what they come for: an answer sooner would be 503.
 func (n *node) awaitWarm(ctx context.Context) {
 	if !n.inherited || n.warm == nil {
 		return
