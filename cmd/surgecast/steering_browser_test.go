@@ -171,7 +171,8 @@ func (p *lossPool) lose(t *testing.T, signal syscall.Signal) time.Duration {
 }
 
 // testAtRest puts the library to rest behind the page's back: so that it asks for
-// nothing, and as it comes to rest by itself at times, asking for lists alone.
+// nothing, and as it comes to rest by itself at times, asking for lists alone and
+// seeking to where no media are.
 func (p *lossPool) testAtRest(t *testing.T) {
 	view := p.watch(t)
 	view.eval(takeLibrary)
@@ -180,7 +181,7 @@ func (p *lossPool) testAtRest(t *testing.T) {
 	view.eval(`(library.stopLoad(), '')`)
 	view.await("it was told to load on", `Number(wakes) > `+before)
 	view.playFor(2 * time.Second)
-	view.eval(`(library.pauseBuffering(), window.resting = library, '')`)
+	view.eval(`(library.pauseBuffering(), window.resting = library, video.currentTime = video.buffered.end(video.buffered.length - 1) + 0.5, '')`)
 	view.await("the stream was opened anew", `window.library !== window.resting && state === 'playing'`)
 	view.playFor(time.Second)
 
@@ -200,8 +201,9 @@ func (p *lossPool) testAtRest(t *testing.T) {
 	view.playFor(time.Second)
 	stall := view.longestStall()
 	t.Logf("%s wakes, longest stall %v", view.eval(`wakes`), stall)
-	if stall > time.Second+busySlack {
-		t.Errorf("the picture stood for %v, want at most %v", stall, time.Second)
+	// The seek took the picture away, and rest for the second time is seen after 1 s.
+	if most := 2 * time.Second; stall > most+busySlack {
+		t.Errorf("the picture stood for %v, want at most %v", stall, most)
 	}
 }
 

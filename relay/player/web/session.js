@@ -76,7 +76,8 @@ class Session {
   // The one watch over everything that no event tells.
   #watch() {
     const now = performance.now();
-    const moved = this.video.currentTime !== this.movedTo;
+    // A seek to where there is nothing moves the time and no picture: hls.js does it again and again at times.
+    const moved = this.video.currentTime !== this.movedTo && !this.video.seeking;
     if (moved || this.paused || this.blocked || this.timer) this.movedAt = now;
     this.movedTo = this.video.currentTime;
     if (now - this.movedAt > STUCK_MS) {
@@ -228,7 +229,8 @@ class LibrarySession extends Session {
     const { current: hls, video } = this;
     const list = hls?.latestLevelDetails;
     const running = hls && !this.next && !this.timer && !this.paused && !this.blocked;
-    const due = running && !video.paused && !video.seeking && !video.ended && isHeld(list);
+    // A seek ends when its media are here; until then they must be under way as well.
+    const due = running && !video.paused && !video.ended && isHeld(list);
     const aheadS = due ? aheadOf(video) : 0;
     const named = due && isNamed(list, video.currentTime + aheadS);
     const busy = due && hls.requests.busy(named, Boolean(hls.audioTracks[hls.audioTrack]?.url));
