@@ -1,6 +1,9 @@
 package origin
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // How a rung is laid onto the lead's time: by the key pictures, which an encoder
 // of several renditions makes at the same moments.
@@ -79,10 +82,11 @@ func (v verdict) String() string {
 
 // match finds the lead's key picture that shows what this one of a rung shows:
 // by the encoder's clock if both have the same one, else by the moment. tied
-// tells that the rung's clock is the lead's PTS.
-func (k *keyPictures) match(u *Unit, tied bool) (at int64, v verdict) {
+// tells that the rung's clock is the lead's PTS. offset is by how much it is later
+// than the nearest one.
+func (k *keyPictures) match(u *Unit, tied bool) (at int64, offset time.Duration, v verdict) {
 	if len(k.all) == 0 {
-		return 0, earlyKey
+		return 0, 0, earlyKey
 	}
 	apart, wallApart := clockApart(u.Clock, k.clock), u.WallTime.Sub(k.wall)
 	distance, slack, v := func(key *keyPicture) time.Duration { return u.WallTime.Sub(key.wall) }, wallSlack, sameMoment
@@ -95,19 +99,19 @@ func (k *keyPictures) match(u *Unit, tied bool) (at int64, v verdict) {
 		distance, slack, v = func(key *keyPicture) time.Duration { return clockApart(u.Clock, key.clock) }, clockSlack, sameClock
 		ahead = apart
 	}
-	best := slack + 1
+	offset = math.MaxInt64
 	for i := range k.all {
-		if d := distance(&k.all[i]).Abs(); d < best {
-			best, at = d, k.all[i].at
+		if d := distance(&k.all[i]); d.Abs() < offset.Abs() {
+			offset, at = d, k.all[i].at
 		}
 	}
 	switch {
-	case best > sureSlack && ahead > -slack:
-		return 0, earlyKey // a nearer one may come
-	case best > slack:
-		return 0, unknownKey
+	case offset.Abs() > sureSlack && ahead > -slack:
+		return 0, offset, earlyKey // a nearer one may come
+	case offset.Abs() > slack:
+		return 0, offset, unknownKey
 	}
-	return at, v
+	return at, offset, v
 }
 
 // clockApart is a − b on clocks that may have begun anew.

@@ -38,6 +38,7 @@ type picture struct {
 	variant     relay.Variant
 	listed      bool
 	whole, gaps int // segments in a row
+	count       rungCount
 }
 
 // maxRungs bounds the renditions of the pictures of a stream.

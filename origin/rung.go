@@ -2,6 +2,7 @@ package origin
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 
@@ -170,7 +171,7 @@ func (r *rung) judgeFirst(u *Unit, limit int64) pictureFate {
 		return dropPicture
 	}
 	if !r.locked {
-		at, v := r.keys.match(u, r.tied)
+		at, v := r.match(u)
 		switch v {
 		case earlyKey:
 			return awaitLead
@@ -179,6 +180,7 @@ func (r *rung) judgeFirst(u *Unit, limit int64) pictureFate {
 			return dropPicture
 		}
 		r.locked, r.shift = true, rescale(at, r.scale, r.rate)-u.PTS
+		r.picture.count.by = v
 		r.logger.Info("rung aligned with the lead", "by", v.String())
 	}
 	segment, at := &r.due[0], u.PTS+r.shift
@@ -194,9 +196,20 @@ func (r *rung) judgeFirst(u *Unit, limit int64) pictureFate {
 		return dropPicture
 	}
 	r.lost, r.delay, r.usual, r.unaligned = false, u.PTS-u.DTS, 0, 0
+	r.picture.count.hit()
 	r.shift += segment.start - at
 	r.last = u.DTS + r.shift - 1
 	return takePicture
+}
+
+// match finds the key picture of the lead that one of the rung goes with, and
+// notes how far apart they are.
+func (r *rung) match(u *Unit) (at int64, v verdict) {
+	at, apart, v := r.keys.match(u, r.tied)
+	if v != earlyKey {
+		r.picture.count.offset, r.picture.count.measured = apart, true
+	}
+	return at, v
 }
 
 // judgeBoundary sees that a segment begins with a key picture, where the lead's
@@ -208,6 +221,7 @@ func (r *rung) judgeBoundary(u *Unit, at int64) pictureFate {
 			return beginAnew
 		}
 		r.unaligned, r.delay = 0, u.PTS-u.DTS
+		r.picture.count.hit()
 		r.shift += segment.start - at
 		return takePicture
 	}
@@ -230,6 +244,7 @@ func (r *rung) tolerance() int64 {
 
 // missed counts a boundary, or a key picture, that has no counterpart.
 func (r *rung) missed() {
+	r.picture.count.miss(time.Now())
 	if r.unaligned++; r.unaligned == maxUnaligned && !r.warned {
 		r.warned = true
 		r.logger.Warn("rung is not aligned: its key frames are not where those of the lead are; " +
@@ -263,6 +278,9 @@ func (r *rung) begins(u *Unit) bool {
 
 // accept pushes a picture. Decode time must grow, as in packager.frame.
 func (r *rung) accept(u *Unit) error {
+	if u.Random {
+		r.match(u)
+	}
 	payload, err := pictureBytes(r.codec, u.Payload)
 	if err != nil || len(payload) == 0 {
 		return nil //nolint:nilerr // a damaged picture is left out

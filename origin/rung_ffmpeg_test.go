@@ -62,7 +62,53 @@ func TestRungsFromFFmpeg(t *testing.T) {
 				return s.variants() == "1080 720 360 audio-0"
 			})
 			in.inStep("1080", "720", "360")
+			for rung, r := range s.rungStates() {
+				want := origin.RungAligned
+				if rung == "1080" {
+					want = origin.RungLeads
+				}
+				if r.State != want || !r.Listed || r.Misaligned > 1 {
+					t.Errorf("%+v", r)
+				}
+			}
 		})
+	}
+}
+
+// A rung that ffmpeg makes with another distance of key frames is said to be out
+// of step.
+func TestUnalignedRungFromFFmpeg(t *testing.T) {
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: make deps")
+	}
+	t.Parallel()
+	s := newStageWith(t, t.TempDir(), origin.StreamConfig{Rungs: []string{"1080", "720"}})
+	url := s.listen("rtsp")
+	args := []string{"-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25"}
+	for i, gop := range []string{"25", "37"} {
+		args = append(args, "-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-tune", "zerolatency",
+			"-g", gop, "-keyint_min", gop, "-sc_threshold", "0", "-f", "rtsp", "-rtsp_transport", "tcp", url+"/theatre/"+[]string{"1080", "720"}[i])
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	push := exec.CommandContext(ctx, ffmpeg, args...)
+	if err := push.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = push.Wait() }()
+	for s.rungStates()["720"].Misaligned < 3 {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%+v", s.Rungs())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if r := s.rungStates()["720"]; r.State != origin.RungMisaligned || r.LastMisaligned == nil || r.OffsetSeconds == nil {
+		t.Errorf("%+v", r)
+	}
+	if r := s.rungStates()["1080"]; r.State != origin.RungLeads {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -38,7 +38,7 @@ type ingestListener interface {
 // openIngest makes what takes streams in; nothing is taken before runIngest.
 func (o *originNode) openIngest() error {
 	o.encoders = origin.NewGate(origin.GateConfig{Origin: o.origin, Logger: o.log})
-	o.node.feeds, o.node.shown = o.encoders.Feeds, o.origin.Shown
+	o.node.feeds, o.node.shown, o.node.rungs = o.encoders.Feeds, o.origin.Shown, o.origin.Rungs
 	o.node.inputs = &inputMetrics{o.encoders.Feeds, o.origin.Switches}
 	if err := o.openEncoderTLS(); err != nil {
 		return err

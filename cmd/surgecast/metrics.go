@@ -73,7 +73,7 @@ func (n *node) metrics() http.Handler {
 	}
 	registry.MustRegister(n.headroomMetrics()...)
 	if n.feeds != nil {
-		registry.MustRegister(&feedMetrics{n.feeds})
+		registry.MustRegister(&feedMetrics{n.feeds}, &rungMetrics{n.rungs})
 	}
 	if n.follower != nil {
 		registry.MustRegister(counter("surgecast_parent_switches_total", "How often did it change the node that feeds it?",

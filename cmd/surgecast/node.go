@@ -61,6 +61,7 @@ type node struct {
 	feeds    func() []origin.Feed         // nil on a relay
 	ladders  func() []origin.LadderStatus // as feeds
 	shown    func() []origin.Shown        // as feeds
+	rungs    func() []origin.RungStatus   // as feeds
 	inputs   *inputMetrics                // nil on a relay
 	journal  func() int64                 // failures of the media journal; nil on a relay
 	follower *relay.Follower              // nil on an origin

@@ -44,7 +44,7 @@ func (n *node) ownStatus() nodeStatus {
 		own.LagSeconds = &seconds
 	}
 	if n.feeds != nil {
-		own.Feeds, own.Shown, own.Ladders = n.feeds(), n.shown(), n.ladders()
+		own.Feeds, own.Shown, own.Rungs, own.Ladders = n.feeds(), n.shown(), n.rungs(), n.ladders()
 	}
 	return own
 }

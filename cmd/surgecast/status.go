@@ -109,6 +109,9 @@ type nodeStatus struct {
 	// Shown are its streams that show a slate or gaps, on an origin.
 	Shown []origin.Shown `json:"shown,omitempty"`
 
+	// Rungs are the renditions of its streams that have several, on an origin.
+	Rungs []origin.RungStatus `json:"rungs,omitempty"`
+
 	// Ladders make lower rungs of its streams, on an origin.
 	Ladders []origin.LadderStatus `json:"ladders,omitempty"`
 }

@@ -126,6 +126,9 @@ func (s *poolStatus) writeTable(out io.Writer, on terminal) error {
 	if err := s.writeFeeds(out, on); err != nil {
 		return err
 	}
+	if err := s.writeRungs(out, on); err != nil {
+		return err
+	}
 	return s.writeLadders(out, on)
 }
 
