@@ -48,8 +48,9 @@ type PullConfig struct {
 	// Stream is the one to publish. Required.
 	Stream string
 
-	// Backup makes it the stream's backup input instead of its primary.
-	Backup bool
+	// Branch of the stream that it is for: "backup" or the name of a rung, "" for the
+	// stream itself.
+	Branch string
 
 	// URL is rtsp:// or rtsps://, without user and password, which would get into
 	// logs; or srt://HOST:PORT. Required.
@@ -115,15 +116,19 @@ func NewPull(config PullConfig) (*Pull, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	config.Logger = config.Logger.With("stream", config.Stream)
+	if config.Branch != "" {
+		config.Logger = config.Logger.With("branch", config.Branch)
+	}
 	if config.bySRT() {
-		return &Pull{config: config, logger: config.Logger.With("stream", config.Stream, "camera", strings.TrimPrefix(config.URL, "srt://"))}, nil
+		return &Pull{config: config, logger: config.Logger.With("camera", strings.TrimPrefix(config.URL, "srt://"))}, nil
 	}
 	u, err := base.ParseURL(config.URL)
 	if err != nil {
 		return nil, errors.New("url can't be read") // checked above
 	}
 	config.Transport = cmp.Or(config.Transport, PullAuto)
-	p := &Pull{config: config, url: u, logger: config.Logger.With("stream", config.Stream, "camera", u.Host)}
+	p := &Pull{config: config, url: u, logger: config.Logger.With("camera", u.Host)}
 	if config.User != "" {
 		p.url = u.Clone()
 		p.url.User = url.UserPassword(config.User, config.Password)
@@ -154,21 +159,13 @@ func (p *Pull) Run(ctx context.Context) error {
 	}
 }
 
-// branch is the input of the stream that the source is for.
-func (p *Pull) branch() string {
-	if p.config.Backup {
-		return backupBranch
-	}
-	return ""
-}
-
 // fetch publishes what the camera sends until it or the publication ends, and
 // returns why.
 func (p *Pull) fetch(ctx context.Context) error {
 	if p.config.bySRT() {
 		return p.fetchSRT(ctx)
 	}
-	admitted, err := p.config.Gate.invite("RTSP pull", p.config.Stream, p.branch(), hostAddr(p.url.Host))
+	admitted, err := p.config.Gate.invite("RTSP pull", p.config.Stream, p.config.Branch, hostAddr(p.url.Host))
 	if err != nil {
 		return err
 	}

@@ -120,14 +120,14 @@ func (h *cameraHandler) OnPlay(*gortsplib.ServerHandlerOnPlayCtx) (*base.Respons
 // pull fetches from an address until the test ends.
 func pull(t *testing.T, gate *Gate, address string, transport PullTransport, password string) {
 	t.Helper()
-	pullInput(t, gate, address, transport, password, false)
+	pullInput(t, gate, address, transport, password, "")
 }
 
-// pullInput is pull for the primary or the backup.
-func pullInput(t *testing.T, gate *Gate, address string, transport PullTransport, password string, backup bool) {
+// pullInput is pull for a branch of the stream.
+func pullInput(t *testing.T, gate *Gate, address string, transport PullTransport, password, branch string) {
 	t.Helper()
 	p, err := NewPull(PullConfig{
-		Stream: "theatre", Backup: backup, URL: "rtsp://" + address + "/live", User: "viewer", Password: password,
+		Stream: "theatre", Branch: branch, URL: "rtsp://" + address + "/live", User: "viewer", Password: password,
 		Transport: transport, Gate: gate, Logger: gate.logger,
 	})
 	if err != nil {
@@ -207,7 +207,7 @@ func TestRTSPPullStandsBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { in.end(errDisconnect); _ = in.run() }()
-	pullInput(t, gate, startCamera(t, "127.0.0.1:0").address(), PullTCP, cameraPassword, true)
+	pullInput(t, gate, startCamera(t, "127.0.0.1:0").address(), PullTCP, cameraPassword, backupBranch)
 	if p := publishers.await(t, log); p.branch != backupBranch {
 		t.Errorf("published to the branch %q", p.branch)
 	}

@@ -4,8 +4,8 @@ import "time"
 
 // RungStatus tells how a rung lies to the one that leads.
 type RungStatus struct {
-	Stream string         `json:"stream"`
-	Rung   string         `json:"rung"`
+	Stream string    `json:"stream"`
+	Rung   string    `json:"rung"`
 	State  RungState `json:"state"`
 
 	// Listed: it is in the multivariant playlist.

@@ -40,7 +40,7 @@ func (c PullConfig) checkSRT() error {
 // fetchSRT is fetch for a source that is called by SRT.
 func (p *Pull) fetchSRT(ctx context.Context) error {
 	address := strings.TrimPrefix(p.config.URL, "srt://")
-	admitted, err := p.config.Gate.invite("SRT pull", p.config.Stream, p.branch(), hostAddr(address))
+	admitted, err := p.config.Gate.invite("SRT pull", p.config.Stream, p.config.Branch, hostAddr(address))
 	if err != nil {
 		return err
 	}

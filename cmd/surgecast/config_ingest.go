@@ -54,7 +54,7 @@ type SRTConfig struct {
 	Passphrase string
 }
 
-// UDPConfig is where one stream comes by MPEG-TS over UDP.
+// UDPConfig is where one stream, or one rung of it, comes by MPEG-TS over UDP.
 type UDPConfig struct {
 	// Port takes the datagrams. 0 turns it off. Default 0; 5000 is usual, and
 	// each stream needs its own.
@@ -90,9 +90,11 @@ func (c *OriginConfig) completeIngest(d *document) error {
 	return nil
 }
 
-func (c *UDPConfig) complete(d *document, stream int) error {
+// complete checks the keys; here is where they stand.
+func (c *UDPConfig) complete(d *document, here []any) error {
 	if c.Port != 0 && len(c.From) == 0 {
-		return d.at(place("streams", stream, "udp", "from"), "streams[%d].udp.from is empty: write the IP addresses that may send, for MPEG-TS has no key", stream)
+		at := under(here, "from")
+		return d.at(at, "%s is empty: write the IP addresses that may send, for MPEG-TS has no key", pathText(at))
 	}
 	return nil
 }

@@ -202,6 +202,9 @@ func validZone(zone string) error {
 // place names a key in a configuration, for an error about it.
 func place(steps ...any) []any { return steps }
 
+// under is a key at a place.
+func under(here []any, key string) []any { return append(here[:len(here):len(here)], key) }
+
 // logger returns the logger that the configuration asks for.
 func (c LogConfig) logger(out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.Level(c.Level)}

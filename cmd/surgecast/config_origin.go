@@ -235,13 +235,13 @@ func (c *OriginConfig) completeStreams(d *document) error {
 		if err := s.completeRungs(d, i); err != nil {
 			return err
 		}
-		if err := s.UDP.complete(d, i); err != nil {
+		if err := s.UDP.complete(d, place("streams", i, "udp")); err != nil {
 			return err
 		}
-		if err := s.Pull.complete(d, i, "pull"); err != nil {
+		if err := s.Pull.complete(d, place("streams", i, "pull")); err != nil {
 			return err
 		}
-		if err := s.Backup.complete(d, i, "backup"); err != nil {
+		if err := s.Backup.complete(d, place("streams", i, "backup")); err != nil {
 			return err
 		}
 	}

@@ -41,24 +41,24 @@ type PullConfig struct {
 // On tells whether there is something to pull.
 func (c PullConfig) On() bool { return c.URL != "" }
 
-// origin is the configuration of the stream's pull.
-func (c PullConfig) origin(stream string) origin.PullConfig {
+// origin is the configuration of the pull of a stream, or of a branch of it.
+func (c PullConfig) origin(stream, branch string) origin.PullConfig {
 	return origin.PullConfig{
-		Stream: stream, URL: c.URL, User: c.User, Password: c.Password, Transport: origin.PullTransport(c.Transport),
+		Stream: stream, Branch: branch, URL: c.URL, User: c.User, Password: c.Password, Transport: origin.PullTransport(c.Transport),
 		StreamID: c.StreamID, Passphrase: c.Passphrase, Latency: time.Duration(c.Latency),
 	}
 }
 
-// complete reads the password for the stream number i; name is that of the key.
-func (c *PullConfig) complete(d *document, i int, name string) error {
-	at := func(key string) []any { return place("streams", i, name, key) }
+// complete reads the secrets; here is where the keys stand.
+func (c *PullConfig) complete(d *document, here []any) error {
+	at := func(key string) []any { return under(here, key) }
 	switch {
 	case !c.On() && (c.User != "" || c.PasswordFile != ""):
-		return d.at(at("url"), "streams[%d].%s.url is missing: it names the camera, such as rtsp://192.0.2.30/stream1", i, name)
+		return d.at(at("url"), "%s is missing: it names the camera, such as rtsp://192.0.2.30/stream1", pathText(at("url")))
 	case !c.On():
 		return nil
 	case c.User == "" && c.PasswordFile != "":
-		return d.at(at("password_file"), "streams[%d].%s.user is missing beside %[2]s.password_file", i, name)
+		return d.at(at("password_file"), "%s is missing beside %s", pathText(at("user")), pathText(at("password_file")))
 	}
 	if c.User != "" {
 		password, err := d.password(at("password_file"), c.PasswordFile, "the camera's password")
@@ -74,8 +74,8 @@ func (c *PullConfig) complete(d *document, i int, name string) error {
 		}
 		c.Passphrase = string(passphrase)
 	}
-	if err := c.origin("").Check(); err != nil {
-		return d.at(at("url"), "streams[%d].%s: %v", i, name, err)
+	if err := c.origin("", "").Check(); err != nil {
+		return d.at(at("url"), "%s: %v", pathText(here), err)
 	}
 	return nil
 }

@@ -16,6 +16,11 @@ type RungConfig struct {
 	// for all but the first, which comes from the encoder.
 	Height  Count   `yaml:"height"`
 	Bitrate BitRate `yaml:"bitrate"`
+
+	// UDP and Pull bring the rung as those of the stream bring its first one. Of all
+	// but the first. Default none.
+	UDP  UDPConfig  `yaml:"udp"`
+	Pull PullConfig `yaml:"pull"`
 }
 
 // FFmpegConfig is the program that makes ladders.
@@ -61,6 +66,11 @@ func (s *StreamConfig) completeRungs(d *document, i int) error {
 	if err := origin.ValidRungs(s.rungNames()); err != nil {
 		return d.at(place("streams", i, "rungs"), "streams[%d].rungs: %v", i, err)
 	}
+	for n := range s.Rungs {
+		if err := s.completeSources(d, place("streams", i, "rungs", n), n); err != nil {
+			return err
+		}
+	}
 	for n := 1; n < len(s.Rungs) && s.Ladder == LadderFFmpeg; n++ {
 		r := s.Rungs[n]
 		switch {
@@ -71,6 +81,23 @@ func (s *StreamConfig) completeRungs(d *document, i int) error {
 		}
 	}
 	return nil
+}
+
+// completeSources checks what rung n comes from; here is where its keys stand.
+func (s *StreamConfig) completeSources(d *document, here []any, n int) error {
+	r := &s.Rungs[n]
+	switch {
+	case n == 0 && r.UDP.Port != 0:
+		return d.at(under(here, "udp"), "%s: the first rung comes by the stream's own udp: write it there", pathText(under(here, "udp")))
+	case n == 0 && r.Pull.On():
+		return d.at(under(here, "pull"), "%s: the first rung comes by the stream's own pull: write it there", pathText(under(here, "pull")))
+	case s.Ladder == LadderFFmpeg && r.Pull.On():
+		return d.at(under(here, "pull"), "%s: the ladder makes this rung: remove one of both", pathText(under(here, "pull")))
+	}
+	if err := r.UDP.complete(d, under(here, "udp")); err != nil {
+		return err
+	}
+	return r.Pull.complete(d, under(here, "pull"))
 }
 
 func (c *FFmpegConfig) complete(d *document) error {

@@ -414,6 +414,26 @@ func TestBadConfigs(t *testing.T) {
 			`streams[0].rungs: "1080" is there twice: give each its own name`,
 		},
 		{
+			"a first rung with a port", "origin", "    rungs: [] ", "    rungs: [{name: 1080, udp: {port: 5001, from: [192.0.2.7]}}] #", "",
+			`streams[0].rungs[0].udp: the first rung comes by the stream's own udp: write it there`,
+		},
+		{
+			"a first rung from a camera", "origin", "    rungs: [] ", "    rungs: [{name: 1080, pull: {url: rtsp://192.0.2.30/stream1}}] #", "",
+			`streams[0].rungs[0].pull: the first rung comes by the stream's own pull: write it there`,
+		},
+		{
+			"a rung by UDP from anybody", "origin", "    rungs: [] ", "    rungs: [{name: 1080}, {name: 720, udp: {port: 5001}}] #", "",
+			`streams[0].rungs[1].udp.from is empty: write the IP addresses that may send, for MPEG-TS has no key`,
+		},
+		{
+			"a rung from a web page", "origin", "    rungs: [] ", "    rungs: [{name: 1080}, {name: 720, pull: {url: 'http://192.0.2.30'}}] #", "",
+			`streams[0].rungs[1].pull: url: write rtsp://HOST/PATH, or srt://HOST:PORT`,
+		},
+		{
+			"a rung from a ladder and a camera", "origin", rungs, "    ladder: ffmpeg\n    rungs: [{name: 1080}, {name: 720, height: 720, bitrate: 2Mbit/s, pull: {url: rtsp://192.0.2.30/stream2}}]\n", "    rungs: [{name: 1080}",
+			`streams[0].rungs[1].pull: the ladder makes this rung: remove one of both`,
+		},
+		{
 			"a rung called backup", "origin", "    rungs: [] ", "    rungs: [{name: top}, {name: backup}] #", "",
 			`streams[0].rungs: "backup" is taken: write another name`,
 		},

@@ -50,20 +50,32 @@ func (o *originNode) openIngest() error {
 		return err
 	}
 	for _, s := range o.config.Streams {
-		for i, source := range []PullConfig{s.Pull, s.Backup} {
-			if !source.On() {
-				continue
+		if err := o.openPull(s.Pull.origin(s.Name, "")); err != nil {
+			return err
+		}
+		if err := o.openPull(s.Backup.origin(s.Name, string(origin.Backup))); err != nil {
+			return err
+		}
+		for _, r := range s.Rungs {
+			if err := o.openPull(r.Pull.origin(s.Name, r.Name)); err != nil {
+				return err
 			}
-			config := source.origin(s.Name)
-			config.Backup = i == 1
-			config.Gate, config.Logger, config.CallSRT = o.encoders, o.log, callSRT
-			pull, err := origin.NewPull(config)
-			if err != nil {
-				return fmt.Errorf("pull %s: %w", s.Name, err)
-			}
-			o.pulls = append(o.pulls, pull)
 		}
 	}
+	return nil
+}
+
+// openPull makes what fetches a stream or a branch of one, where there is a URL.
+func (o *originNode) openPull(config origin.PullConfig) error {
+	if config.URL == "" {
+		return nil
+	}
+	config.Gate, config.Logger, config.CallSRT = o.encoders, o.log, callSRT
+	pull, err := origin.NewPull(config)
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", branchName(config.Stream, config.Branch), err)
+	}
+	o.pulls = append(o.pulls, pull)
 	return nil
 }
 
@@ -172,15 +184,31 @@ func (o *originNode) listenIngest() error {
 	if err != nil {
 		return err
 	}
-	for _, s := range c.Streams {
-		err := add("udp "+s.Name, s.UDP.Port, func(address string) (ingestListener, error) {
+	udp := func(s *StreamConfig, branch string, from *UDPConfig) error {
+		return add("udp "+branchName(s.Name, branch), from.Port, func(address string) (ingestListener, error) {
 			return origin.NewUDP(origin.UDPConfig{
-				Listen: address, From: s.UDP.from(), Stream: s.Name, Key: s.PublishKey, Gate: o.encoders, Logger: o.log,
+				Listen: address, From: from.from(), Stream: s.Name, Branch: branch, Key: s.PublishKey, Gate: o.encoders, Logger: o.log,
 			})
 		})
-		if err != nil {
+	}
+	for i := range c.Streams {
+		s := &c.Streams[i]
+		if err := udp(s, "", &s.UDP); err != nil {
 			return err
+		}
+		for n := range s.Rungs {
+			if err := udp(s, s.Rungs[n].Name, &s.Rungs[n].UDP); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// branchName is what people call a stream, or a branch of one.
+func branchName(stream, branch string) string {
+	if branch == "" {
+		return stream
+	}
+	return stream + "/" + branch
 }

@@ -55,11 +55,7 @@ func shownText(s origin.Shown) string {
 }
 
 func feedText(f origin.Feed) string {
-	name := f.Stream
-	if f.Branch != "" {
-		name += "/" + f.Branch
-	}
-	text := fmt.Sprintf("%s  %s %s from %s, %s, for %v", name, f.Protocol, f.Transport, f.Remote,
+	text := fmt.Sprintf("%s  %s %s from %s, %s, for %v", branchName(f.Stream, f.Branch), f.Protocol, f.Transport, f.Remote,
 		strings.Join(f.Codecs, " and "), time.Since(f.Since).Round(time.Second))
 	if f.Standing != nil {
 		text += standingText(*f.Standing)
