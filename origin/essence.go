@@ -2,6 +2,7 @@ package origin
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -75,15 +76,16 @@ type chosenEssences struct {
 	all     []essence
 	index   []int // into all
 	dropped []essence
+	most    int // of video
 }
 
-// chooseEssences takes the first video and up to maxSounds audio of what a
+// chooseEssences takes so many video and up to maxSounds audio of what a
 // client announces. Its error says what to set on the encoder. With lenient,
 // sound that can't be published is dropped beside a picture.
-func chooseEssences(all []essence, lenient bool) (chosenEssences, error) {
-	chosen := chosenEssences{all: all}
+func chooseEssences(all []essence, pictures int, lenient bool) (chosenEssences, error) {
+	chosen := chosenEssences{all: all, most: pictures}
 	for _, kind := range []essenceKind{essenceVideo, essenceAudio} {
-		room := 1
+		room := pictures
 		if kind == essenceAudio {
 			room = maxSounds
 		}
@@ -132,6 +134,16 @@ func (c chosenEssences) names() (names []string) {
 	return names
 }
 
+// pictures counts those of video.
+func (c chosenEssences) pictures() (n int) {
+	for _, i := range c.index {
+		if c.all[i].kind == essenceVideo {
+			n++
+		}
+	}
+	return n
+}
+
 // notes tell before anybody watches what a part of the viewers will not get.
 func (c chosenEssences) notes() (notes []string) {
 	if len(c.dropped) > 0 {
@@ -139,7 +151,11 @@ func (c chosenEssences) notes() (notes []string) {
 		for i, e := range c.dropped {
 			names[i] = e.String()
 		}
-		notes = append(notes, "not published, of video all but the first: turn it off on the encoder: "+strings.Join(names, ", "))
+		first := "the first"
+		if c.most > 1 {
+			first = fmt.Sprintf("the first %d, for which there are rungs", c.most)
+		}
+		notes = append(notes, "not published, of video all but "+first+": turn it off on the encoder: "+strings.Join(names, ", "))
 	}
 	for _, i := range c.index {
 		switch c.all[i].codec.(type) {

@@ -15,6 +15,7 @@ type Feed struct {
 	Broadcaster string    `json:"broadcaster,omitempty"` // whose key it was, "" for the stream's own
 	Remote      string    `json:"remote"`
 	Codecs      []string  `json:"codecs"`
+	Rungs       []string  `json:"rungs,omitempty"` // that its pictures are, of several
 	Since       time.Time `json:"since"`
 
 	// Standing is nil before it has sent a key picture.

@@ -89,6 +89,15 @@ type entry struct {
 	keys     []publishKey // to the stream and to all its branches
 	sameKey  SameKey
 	branches []string // that there are beside the stream itself
+	rungs    []string // those of them that pictures of one feed can be
+}
+
+// pictures is how many pictures are taken of a feed to a branch.
+func (e entry) pictures(branch string) int {
+	if len(e.rungs) > 0 && (branch == "" || branch == e.rungs[0]) {
+		return len(e.rungs)
+	}
+	return 1
 }
 
 // publishKey is one of the keys to a stream.
@@ -167,6 +176,8 @@ type admission struct {
 	attempt
 	broadcaster string // whose key it was, "" for the stream's own
 	sameKey     SameKey
+	pictures    int      // how many of a feed are taken
+	rungs       []string // what they are
 	gate        *Gate
 	logger      *slog.Logger
 }
@@ -194,7 +205,7 @@ func (g *Gate) admit(ctx context.Context, a attempt) (*admission, error) {
 		g.logger.Warn("encoder refused", "reason", err, "stream", a.stream, "protocol", a.protocol, "remote", a.remote.String())
 		return nil, err
 	}
-	admitted := &admission{attempt: a, broadcaster: broadcaster, sameKey: e.sameKey, gate: g, logger: logger}
+	admitted := &admission{attempt: a, broadcaster: broadcaster, sameKey: e.sameKey, pictures: e.pictures(a.branch), rungs: e.rungs, gate: g, logger: logger}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := admitted.free(); err != nil {
@@ -215,7 +226,7 @@ func (g *Gate) invite(protocol, stream, branch string, remote net.Addr) (*admiss
 	if branch != "" {
 		logger = logger.With("branch", branch)
 	}
-	invited := &admission{attempt: a, sameKey: e.sameKey, gate: g, logger: logger}
+	invited := &admission{attempt: a, sameKey: e.sameKey, pictures: e.pictures(branch), rungs: e.rungs, gate: g, logger: logger}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.taken(invited) {
@@ -285,7 +296,7 @@ func (a *admission) check(tracks []essence) error {
 
 // choose picks the tracks that are published, and logs why none are.
 func (a *admission) choose(n announcement) (chosenEssences, error) {
-	chosen, err := chooseEssences(n.tracks, n.lenient)
+	chosen, err := chooseEssences(n.tracks, a.pictures, n.lenient)
 	if err == nil {
 		err = a.gate.publishers.accepts(a.stream, a.branch, chosen.tracks())
 	}
@@ -322,7 +333,11 @@ func (a *admission) open(n announcement) (*ingest, error) {
 	var in *ingest
 	in = newIngest(n, tracks, func(tracks []Track) (publication, error) {
 		p, err := a.gate.publishers.publish(a.stream, a.branch, a.tied, tracks)
-		if input, ok := p.(*switchInput); ok {
+		first := p
+		if b, ok := p.(*bundle); ok {
+			first = b.publication
+		}
+		if input, ok := first.(*switchInput); ok {
 			a.gate.join(in, input)
 		}
 		return p, err
@@ -344,6 +359,9 @@ func (a *admission) open(n announcement) (*ingest, error) {
 		a.gate.mu.Lock()
 		defer a.gate.mu.Unlock()
 		delete(a.gate.feeds, in)
+	}
+	if n := tracks.pictures(); n > 1 {
+		a.gate.feeds[in].Rungs = a.rungs[:n]
 	}
 	for _, note := range notes {
 		a.logger.Warn(note)

@@ -29,19 +29,20 @@ type health struct {
 	received *reception
 	line     func() lineHealth // what the protocol knows of its line; nil: nothing
 
-	mu      sync.Mutex
-	tracks  []trackHealth // in the publication's order
-	begun   time.Time     // when the first unit came
-	end     time.Time     // of the open second
-	last    time.Time     // when the newest unit came
-	seconds int           // closed so far
-	deepest int64         // bytes in the queue, the most of the open second
-	queued  [healthWindow]int64
-	lossy   [healthWindow]bool // something was lost or damaged in it
-	spoiled int64              // lost and damaged so far
-	dropped int64              // packets that the line did not bring in time, so far
-	alarms  []alarmState       // one for each rule
-	figures Health             // as of the last second that was closed
+	mu       sync.Mutex
+	tracks   []trackHealth // in the publication's order
+	pictures int           // how many of them are video
+	begun    time.Time     // when the first unit came
+	end      time.Time     // of the open second
+	last     time.Time     // when the newest unit came
+	seconds  int           // closed so far
+	deepest  int64         // bytes in the queue, the most of the open second
+	queued   [healthWindow]int64
+	lossy    [healthWindow]bool // something was lost or damaged in it
+	spoiled  int64              // lost and damaged so far
+	dropped  int64              // packets that the line did not bring in time, so far
+	alarms   []alarmState       // one for each rule
+	figures  Health             // as of the last second that was closed
 }
 
 // lineHealth is what a protocol knows of the line to the encoder.
@@ -57,6 +58,9 @@ func newHealth(tracks []*ingestTrack, line func() lineHealth, queue *unitQueue, 
 	h := &health{logger: logger, queue: queue, received: received, line: line, alarms: make([]alarmState, len(alarmRules))}
 	for _, t := range tracks {
 		h.tracks = append(h.tracks, newTrackHealth(t))
+		if t.video {
+			h.pictures++
+		}
 	}
 	return h
 }
@@ -125,7 +129,7 @@ func (h *health) close() {
 	h.judge()
 }
 
-// picture is the track with it, nil without one.
+// picture is the track with it, the first of several, nil without one.
 func (h *health) picture() *trackHealth {
 	if h.tracks[0].video {
 		return &h.tracks[0]
@@ -136,7 +140,7 @@ func (h *health) picture() *trackHealth {
 // sounds are the tracks with sound.
 func (h *health) sounds() []trackHealth {
 	if h.tracks[0].video {
-		return h.tracks[1:]
+		return h.tracks[h.pictures:]
 	}
 	return h.tracks
 }

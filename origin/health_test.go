@@ -26,7 +26,7 @@ type watched struct {
 func newWatched(t testing.TB, essences ...essence) *watched {
 	t.Helper()
 	w := &watched{at: time.Date(2026, 9, 12, 18, 0, 0, 0, time.UTC)}
-	chosen, err := chooseEssences(essences, false)
+	chosen, err := chooseEssences(essences, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func playTS(t *testing.T, file string) (*watched, error) {
 	for _, track := range reader.Tracks() {
 		essences = append(essences, mpegtsEssence(track.Codec))
 	}
-	if _, err := chooseEssences(essences, false); err != nil {
+	if _, err := chooseEssences(essences, 1, false); err != nil {
 		return nil, err
 	}
 	w := newWatched(t, essences...)

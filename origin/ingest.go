@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
 )
 
 const (
@@ -89,7 +91,8 @@ type ingest struct {
 // ingestTrack is one track of an ingest.
 type ingestTrack struct {
 	announced int
-	index     int // in the publication
+	codec     codecs.Codec // as announced
+	index     int          // in the publication
 	video     bool
 	clockRate int64
 	form      form
@@ -97,6 +100,7 @@ type ingestTrack struct {
 	seen     bool // a unit has come
 	anchored bool
 	offset   time.Duration // PTS 0 on the track's clock
+	apart    time.Duration // what that of the first picture is ahead of it
 
 	previous        time.Duration // pts and arrival of the last unit
 	previousArrival time.Time
@@ -134,7 +138,7 @@ func newIngest(n announcement, chosen chosenEssences, publish func([]Track) (pub
 	for i, announced := range chosen.index {
 		e := chosen.all[announced]
 		track := &ingestTrack{
-			announced: announced, index: i, video: e.kind == essenceVideo,
+			announced: announced, codec: e.codec, index: i, video: e.kind == essenceVideo,
 			clockRate: int64(clockRate(e.codec)), form: newForm(e.codec),
 		}
 		in.tracks = append(in.tracks, track)

@@ -1,6 +1,9 @@
 package origin
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The beginning of a publication: units are held back until there is a key
 // picture, something of each track, and it is known how the tracks belong
@@ -14,9 +17,10 @@ type heldUnit struct {
 }
 
 // hold keeps a unit until the publication begins. Video begins with a key
-// picture; of audio the newest is kept, so that it is there when one comes.
+// picture, each of several; of audio the newest is kept, so that it is there when
+// one comes.
 func (in *ingest) hold(unit heldUnit) {
-	if unit.track.video && in.first() == nil && (!unit.random || unit.track.form.codec() == nil) {
+	if unit.track.video && !in.holds(unit.track) && (!unit.random || unit.track.form.codec() == nil) {
 		return
 	}
 	in.held = append(in.held, unit)
@@ -31,11 +35,16 @@ func (in *ingest) holdsTooMuch() bool {
 	return in.heldBytes > maxHeldBytes || len(in.held) > maxHeldUnits
 }
 
+// holds tells whether something of a track is kept.
+func (in *ingest) holds(track *ingestTrack) bool {
+	return slices.ContainsFunc(in.held, func(unit heldUnit) bool { return unit.track == track })
+}
+
 // first is the unit that the publication begins with: the first key picture,
 // or the first frame of a publication without video.
 func (in *ingest) first() *heldUnit {
 	for i, unit := range in.held {
-		if unit.track.video || !in.tracks[0].video {
+		if unit.track == in.tracks[0] || !in.tracks[0].video {
 			return &in.held[i]
 		}
 	}
@@ -140,6 +149,7 @@ func (in *ingest) anchor(track *ingestTrack) {
 	track.anchored, track.offset = true, in.zero
 	if in.tie != nil {
 		track.offset = in.tie.offset(track.announced)
+		track.apart = in.zero - track.offset
 	}
 	if in.sink != nil { // what jumped before was the zero's own count
 		track.offset += in.jump.moved
@@ -148,11 +158,14 @@ func (in *ingest) anchor(track *ingestTrack) {
 
 // describe returns the tracks of the publication. All codecs are known by now:
 // audio's from the announcement, and without parameter sets there is no first
-// picture.
+// picture; a further one that has not come is as announced.
 func (in *ingest) describe() ([]Track, error) {
 	tracks := make([]Track, len(in.tracks))
 	for i, track := range in.tracks {
 		c := track.form.codec()
+		if c == nil {
+			c = track.codec
+		}
 		if err := checkCodec(c); err != nil {
 			return nil, err
 		}
@@ -186,7 +199,7 @@ func (in *ingest) write(unit heldUnit) error {
 		PTS:      ticks.pts,
 		DTS:      dts,
 		WallTime: in.wallTime(unit),
-		Clock:    unit.pts,
+		Clock:    unit.pts + track.apart,
 		Random:   unit.random,
 		Payload:  unit.shaped.payload,
 	})

@@ -43,7 +43,7 @@ func newBenchOf(t *testing.T, medias ...*description.Media) *bench {
 	t.Helper()
 	b := &bench{t: t, now: time.Date(2026, 9, 12, 18, 0, 0, 0, time.UTC)}
 	announced := readAnnounce(&description.Session{Medias: medias})
-	chosen, err := chooseEssences(announced.essences, false)
+	chosen, err := chooseEssences(announced.essences, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +511,7 @@ func TestSeveralSounds(t *testing.T) {
 	for range maxSounds {
 		medias = append(medias, opus(98))
 	}
-	chosen, err := chooseEssences(readAnnounce(&description.Session{Medias: medias}).essences, false)
+	chosen, err := chooseEssences(readAnnounce(&description.Session{Medias: medias}).essences, 1, false)
 	if err != nil || len(chosen.index) != 1+maxSounds || chosen.index[0] != 1 || chosen.index[1] != 0 || len(chosen.dropped) != 2 {
 		t.Fatalf("chosen %v, dropped %v, %v", chosen.index, chosen.dropped, err)
 	}

@@ -303,7 +303,7 @@ func (o *Origin) PublishRung(name, rung string, tracks []Track) (*Publication, e
 	if s == nil {
 		return nil, ErrUnknownStream
 	}
-	return s.publish(rung, tracks, false)
+	return s.publish(rung, tracks, pushed)
 }
 
 // End ends a stream for good: its publication is sealed, its lists say that

@@ -33,17 +33,29 @@ func (o originPublishers) publish(stream, branch string, tied bool, tracks []Tra
 	if s == nil {
 		return nil, ErrUnknownStream
 	}
-	top := ""
-	if rungs := o.streams[stream].Rungs; len(rungs) > 0 {
-		top = rungs[0]
-	}
-	switch branch {
-	case backupBranch:
+	rungs := o.streams[stream].Rungs
+	switch {
+	case branch == backupBranch:
 		return s.publish(Backup, tracks)
-	case "", top:
+	case branch != "" && branch != rungs[0]:
+		if tied {
+			return o.streams[stream].open(branch, tracks, made)
+		}
+		return o.streams[stream].open(branch, tracks, pushed)
+	case len(rungs) < 2 || countPictures(tracks) < 2:
 		return s.publish(Primary, tracks)
 	}
-	p, err := o.streams[stream].publish(branch, tracks, tied)
+	return newBundle(tracks, rungs, func(rung string, tracks []Track) (publication, error) {
+		if rung == rungs[0] {
+			return s.publish(Primary, tracks)
+		}
+		return o.streams[stream].open(rung, tracks, further)
+	}, o.streams[stream].logger)
+}
+
+// open is publish for those who want a publication.
+func (s *stream) open(rung string, tracks []Track, as claim) (publication, error) {
+	p, err := s.publish(rung, tracks, as)
 	if err != nil {
 		return nil, err // not p: a nil *Publication is not a nil publication
 	}
@@ -52,13 +64,7 @@ func (o originPublishers) publish(stream, branch string, tied bool, tracks []Tra
 
 // newSwitch returns the switch before a stream.
 func (o *Origin) newSwitch(s *stream) *inputSwitch {
-	open := func(tracks []Track) (publication, error) {
-		p, err := s.publish("", tracks, false)
-		if err != nil {
-			return nil, err // not p: a nil *Publication is not a nil publication
-		}
-		return p, nil
-	}
+	open := func(tracks []Track) (publication, error) { return s.open("", tracks, pushed) }
 	return newInputSwitch(open, s.Constants.PartTarget, s.logger)
 }
 
@@ -86,7 +92,7 @@ func (o *Origin) Switches() map[string]map[SwitchCount]int64 {
 
 // entry is what a stream asks of its publishers.
 func (c StreamConfig) entry() entry {
-	e := entry{keys: []publishKey{{key: c.PublishKey}}, sameKey: c.SameKey, branches: append(slices.Clone(c.Rungs), backupBranch)}
+	e := entry{keys: []publishKey{{key: c.PublishKey}}, sameKey: c.SameKey, rungs: c.Rungs, branches: append(slices.Clone(c.Rungs), backupBranch)}
 	for _, name := range slices.Sorted(maps.Keys(c.Broadcasters)) {
 		e.keys = append(e.keys, publishKey{broadcaster: name, key: c.Broadcasters[name]})
 	}

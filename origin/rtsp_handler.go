@@ -82,7 +82,7 @@ func (h *rtspHandler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Res
 // OnRecord starts the ingest.
 func (h *rtspHandler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Response, error) {
 	session := ctx.Session.UserData().(*rtspSession)
-	chosen, err := chooseEssences(session.announced.essences, false)
+	chosen, err := chooseEssences(session.announced.essences, session.admission.pictures, false)
 	if err != nil {
 		return &base.Response{StatusCode: base.StatusUnsupportedMediaType, StatusMessage: err.Error()}, nil
 	}

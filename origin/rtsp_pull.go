@@ -229,7 +229,7 @@ func (s *pullSession) open(client *gortsplib.Client, u *base.URL, transport Pull
 	}
 	announced := readAnnounce(described)
 	n := announcement{transport: string(transport), tracks: announced.essences, lenient: true}
-	chosen, err := chooseEssences(n.tracks, n.lenient)
+	chosen, err := chooseEssences(n.tracks, s.admission.pictures, n.lenient)
 	if err != nil {
 		return err
 	}

@@ -300,7 +300,7 @@ func FuzzDescription(f *testing.F) {
 		}
 		announced := readAnnounce(&session)
 		for _, lenient := range []bool{false, true} {
-			chosen, err := chooseEssences(announced.essences, lenient)
+			chosen, err := chooseEssences(announced.essences, 1, lenient)
 			if err != nil {
 				continue
 			}

@@ -3,6 +3,8 @@ package origin_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"os/exec"
 	"testing"
 	"time"
@@ -20,7 +22,7 @@ func TestRungsFromFFmpeg(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			s := newStageWith(t, t.TempDir(), threeRungs())
-			url := s.listen(protocol)
+			url, _ := s.listen(protocol)
 			args := []string{
 				"-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25",
 				"-re", "-f", "lavfi", "-i", "sine=r=48000",
@@ -84,7 +86,7 @@ func TestUnalignedRungFromFFmpeg(t *testing.T) {
 	}
 	t.Parallel()
 	s := newStageWith(t, t.TempDir(), origin.StreamConfig{Rungs: []string{"1080", "720"}})
-	url := s.listen("rtsp")
+	url, _ := s.listen("rtsp")
 	args := []string{"-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25"}
 	for i, gop := range []string{"25", "37"} {
 		args = append(args, "-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-tune", "zerolatency",
@@ -113,32 +115,41 @@ func TestUnalignedRungFromFFmpeg(t *testing.T) {
 }
 
 // listen opens a listener of the stage's origin and returns its address.
-func (s *stage) listen(protocol string) string {
+func (s *stage) listen(protocol string) (url string, gate *origin.Gate) {
 	s.Helper()
-	gate := origin.NewGate(origin.GateConfig{Origin: s.Origin})
-	var run func(context.Context) error
-	url := ""
-	if protocol == "rtsp" {
-		l, err := origin.NewRTSP(origin.RTSPConfig{Listen: "127.64.0.1:0", Gate: gate})
-		if err != nil {
-			s.Fatal(err)
-		}
-		run, url = l.Run, "rtsp://publish:curtain@"+l.Addr().String()
-	} else {
-		l, err := origin.NewRTMP(origin.RTMPConfig{Listen: "127.64.0.1:0", Gate: gate})
-		if err != nil {
-			s.Fatal(err)
-		}
-		run, url = l.Run, "rtmp://"+l.Addr().String()
+	gate = origin.NewGate(origin.GateConfig{Origin: s.Origin})
+	var l interface {
+		Addr() net.Addr
+		Run(ctx context.Context) error
+	}
+	var err error
+	before, after := "", ""
+	switch protocol {
+	case "rtsp":
+		l, err = origin.NewRTSP(origin.RTSPConfig{Listen: "127.64.0.1:0", Gate: gate})
+		before = "rtsp://publish:curtain@"
+	case "rtmp":
+		l, err = origin.NewRTMP(origin.RTMPConfig{Listen: "127.64.0.1:0", Gate: gate})
+		before = "rtmp://"
+	case "srt":
+		l, err = origin.NewSRT(origin.SRTConfig{Listen: "127.64.0.1:0", Gate: gate})
+		before, after = "srt://", "?streamid=publish:theatre:curtain"
+	case "udp":
+		home := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.64.0.1")}
+		l, err = origin.NewUDP(origin.UDPConfig{Listen: "127.64.0.1:0", From: home, Stream: "theatre", Key: "curtain", Gate: gate})
+		before, after = "udp://", "?pkt_size=1316"
+	}
+	if err != nil {
+		s.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := run(ctx); err != nil {
+		if err := l.Run(ctx); err != nil {
 			s.Error(err)
 		}
 	}()
 	s.Cleanup(func() { cancel(); <-done })
-	return url
+	return before + l.Addr().String() + after, gate
 }

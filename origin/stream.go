@@ -84,6 +84,7 @@ type Publication struct {
 	picture *picture
 	tracks  map[int]Track
 	index   map[int]int
+	claim   claim
 	tied    bool          // it is made from the top rung, with that one's PTS as its clock, and never leads
 	done    chan struct{} // closed when it takes no more units
 
@@ -96,9 +97,21 @@ type Publication struct {
 	stall    *stall    // nil unless it stood still, and was filled
 }
 
+// claim is what a publication has to its rung: it throws out those of the same and
+// of a lesser claim.
+type claim int
+
+const (
+	made    claim = iota // by a ladder
+	further              // one of several pictures of a feed
+	pushed
+)
+
 // publish begins a publication of a rung, "" for the top one; the older one of
 // that is sealed and ends. It leads when nobody else does.
-func (s *stream) publish(rung string, tracks []Track, tied bool) (*Publication, error) {
+//
+// Errors: ErrTaken, and what is wrong with the tracks.
+func (s *stream) publish(rung string, tracks []Track, as claim) (*Publication, error) {
 	byID, index, err := chooseTracks(tracks)
 	if err != nil {
 		return nil, err
@@ -116,9 +129,13 @@ func (s *stream) publish(rung string, tracks []Track, tied bool) (*Publication, 
 		return nil, err
 	}
 	if picture.current != nil {
+		if as < picture.current.claim {
+			return nil, ErrTaken
+		}
 		picture.current.leave(ErrReplaced)
 	}
-	p := &Publication{stream: s, picture: picture, tracks: byID, index: index, tied: tied, done: make(chan struct{}), began: time.Now()}
+	tied := as == made
+	p := &Publication{stream: s, picture: picture, tracks: byID, index: index, claim: as, tied: tied, done: make(chan struct{}), began: time.Now()}
 	switch {
 	case s.current == nil && picture != s.pictures[0] && (tied || !s.begun):
 		// It waits for the top rung.

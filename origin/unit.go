@@ -7,7 +7,8 @@ import (
 )
 
 // Track is one elementary stream of a publication, video first. Of several
-// video tracks the first is packaged, of audio tracks all up to eight.
+// video tracks the first is packaged (a bundle makes a publication of each), of
+// audio tracks all up to eight.
 type Track struct {
 	// Codec is *codecs.H264, *codecs.H265, *codecs.MPEG4Audio or *codecs.Opus.
 	// H.264 and H.265 come with their parameter sets filled in, as they were

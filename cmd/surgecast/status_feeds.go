@@ -57,6 +57,9 @@ func shownText(s origin.Shown) string {
 func feedText(f origin.Feed) string {
 	text := fmt.Sprintf("%s  %s %s from %s, %s, for %v", branchName(f.Stream, f.Branch), f.Protocol, f.Transport, f.Remote,
 		strings.Join(f.Codecs, " and "), time.Since(f.Since).Round(time.Second))
+	if len(f.Rungs) > 0 {
+		text += ", its pictures are " + strings.Join(f.Rungs, ", ")
+	}
 	if f.Standing != nil {
 		text += standingText(*f.Standing)
 	}

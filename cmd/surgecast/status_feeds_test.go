@@ -21,7 +21,7 @@ func TestStatusShowsFeeds(t *testing.T) {
 			},
 			Alarms: []origin.Alarm{{Name: "silent_sound", Since: time.Now().Add(-12 * time.Second), Text: "the sound may be silent"}},
 		},
-		{Stream: "ward", Protocol: "RTSPS", Transport: "TCP", Remote: "192.0.2.2:4000", Codecs: []string{"H264"}, Since: time.Now().Add(-time.Hour), Standing: &origin.Standing{Input: origin.Primary, OnAir: true}},
+		{Stream: "ward", Protocol: "RTSPS", Transport: "TCP", Remote: "192.0.2.2:4000", Codecs: []string{"H264", "H264"}, Rungs: []string{"top", "low"}, Since: time.Now().Add(-time.Hour), Standing: &origin.Standing{Input: origin.Primary, OnAir: true}},
 		{Stream: "ward", Branch: "backup", Protocol: "SRT", Transport: "UDP", Remote: "192.0.2.3:4000", Codecs: []string{"H264"}, Since: time.Now().Add(-time.Hour), Standing: &origin.Standing{Input: origin.Backup, Bytes: origin.SameYes, BehindSeconds: 0.1204}},
 		{Stream: "yard", Protocol: "SRT", Transport: "UDP", Remote: "192.0.2.3:4000", Codecs: []string{"H264"}, Since: time.Now().Add(-time.Hour), Standing: &origin.Standing{Input: origin.Primary, Bytes: origin.SameNo}},
 	}}}}
@@ -35,7 +35,7 @@ theatre  RTSP UDP from 192.0.2.1:4000, H265 and Opus, for 1m0s, by van; 1 packet
 ! silent_sound, for 12s: the sound may be silent
 ! H.265 plays in few places
 
-ward  RTSPS TCP from 192.0.2.2:4000, H264, for 1h0m0s, on air
+ward  RTSPS TCP from 192.0.2.2:4000, H264 and H264, for 1h0m0s, its pictures are top, low, on air
   0.00 Mbit/s, jitter 0 ms, queue 0 kB
 
 ward/backup  SRT UDP from 192.0.2.3:4000, H264, for 1h0m0s, stands by with the same bytes, +120 ms
