@@ -76,6 +76,7 @@ func CodedWindow(ctx context.Context, w *relay.Window) (Coded, error) {
 			if err != nil {
 				return c, fmt.Errorf("%v: %w", segment.Map, err)
 			}
+			tracks = fmp4.Init{} // else it adds to those
 			if err := tracks.Unmarshal(bytes.NewReader(init.Body)); err != nil {
 				return c, fmt.Errorf("%v: %w", segment.Map, err)
 			}
