@@ -116,12 +116,12 @@ func playThroughLosses(t *testing.T, what origin.OnLoss) {
 }
 
 // lossEvening is an evening with two relays whose stream shows that at a loss.
-func lossEvening(t *testing.T, what origin.OnLoss) *evening {
+func lossEvening(t *testing.T, what origin.OnLoss, more ...setting) *evening {
 	t.Helper()
 	e := &evening{first: someLoopback(), logs: t.TempDir()}
 	e.dir = newPoolDir(t, poolSettings{
 		Origin:     e.first,
-		OriginMore: []setting{{"dns.port", "5300"}, {"drain", "0s"}, {"streams.on_loss", string(what)}},
+		OriginMore: append([]setting{{"dns.port", "5300"}, {"drain", "0s"}, {"streams.on_loss", string(what)}}, more...),
 		RelayMore:  []setting{{"drain", "0s"}},
 	})
 	config, err := loadOriginConfig(filepath.Join(e.dir, "origin.yaml"))
