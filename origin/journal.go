@@ -33,6 +33,8 @@ type streamRecord struct {
 	// MediaEnd is the media time that the stream has come to: where a list has
 	// nothing but gaps, no media tell it.
 	MediaEnd time.Duration `json:"media_end,omitempty"`
+	// Slate is the one that was commanded and not taken off.
+	Slate SlateKind `json:"slate,omitempty"`
 }
 
 // maxMediaEnd is more than any stream plays.

@@ -43,6 +43,7 @@ type loss struct {
 	began   time.Time       // when the filler did
 	slate   *Slate          // that it shows; nil: gaps
 	ordered SlateKind       // what was commanded, "" for nothing
+	kept    SlateKind       // what was commanded in an earlier life, and waits for a programme
 	freed   time.Time       // when the command ended, of a filler that was commanded
 
 	// restored: the list is older than this origin, and nothing was added yet.
@@ -75,6 +76,17 @@ func (s *stream) wake(in time.Duration) {
 		return
 	}
 	s.loss.timer.Reset(in)
+}
+
+// obey lets the slate that an earlier life was told to show be shown again, now
+// that there is a programme. It needs s.mu.
+func (s *stream) obey() {
+	if s.loss.kept == "" {
+		return
+	}
+	s.loss.ordered, s.loss.kept = s.loss.kept, ""
+	s.logger.Warn("a slate was commanded before this start, and not taken off", "kind", s.loss.ordered)
+	s.wakeOrdered()
 }
 
 // wakeOrdered lets a slate that was commanded begin again where it was ended for

@@ -231,6 +231,9 @@ func (o *Origin) newStream(c StreamConfig) *stream {
 		slates:       o.slates,
 		logger:       o.config.Logger.With("stream", c.Name),
 	}
+	if slices.Contains(SlateKinds, last.Slate) {
+		s.loss.kept = last.Slate
+	}
 	for _, rendition := range c.rungNames() {
 		t := newTimeline(rendition, out.CreateWindow(rendition), o.journal.epoch, c.Constants, o.config.Window, last, known)
 		t.news = news

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -52,6 +53,7 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 		s.beside = append(s.beside, &sideRendition{timeline: t})
 	}
 	s.declared, s.index = declared, index
+	s.tracks = maps.Clone(declared) // what is shown until an encoder comes has them too
 	s.marks = map[string]bool{}
 	for _, d := range s.timeline.list.DateRanges {
 		s.marks[d.ID] = true
@@ -65,6 +67,7 @@ func (p *past) resume(all []*restoration, index []byte, renditions []string) err
 	s.catalogue.revise(s.Name)
 	s.loss.restored = true
 	s.lost(time.Now())
+	s.obey()
 	return nil
 }
 

@@ -20,7 +20,9 @@ type Shown struct {
 }
 
 // ShowSlate shows a slate of that kind in place of the programme, from now until
-// HideSlate, whatever the encoder does: its feed is received and not shown.
+// HideSlate, whatever the encoder does: its feed is received and not shown. A
+// later start of the origin shows it too, once the stream is restored or, where it
+// can't be, has its first segment.
 //
 // Errors: ErrUnknownStream, ErrNoProgramme, ErrNoSlate, ErrEnded, ErrClosed.
 func (o *Origin) ShowSlate(stream string, kind SlateKind) error {
@@ -28,7 +30,18 @@ func (o *Origin) ShowSlate(stream string, kind SlateKind) error {
 	if s == nil {
 		return ErrUnknownStream
 	}
-	return s.show(kind)
+	if err := s.show(kind); err != nil {
+		return err
+	}
+	o.saveOrder(s)
+	return nil
+}
+
+// saveOrder makes what was commanded outlive this process.
+func (o *Origin) saveOrder(s *stream) {
+	if err := o.journal.save(); err != nil {
+		s.logger.Error("journal not saved: the command holds until the origin ends", "err", err)
+	}
 }
 
 // HideSlate lets the programme come back, with the encoder's next key picture;
@@ -40,7 +53,11 @@ func (o *Origin) HideSlate(stream string) error {
 	if s == nil {
 		return ErrUnknownStream
 	}
-	return s.hide()
+	if err := s.hide(); err != nil {
+		return err
+	}
+	o.saveOrder(s)
+	return nil
 }
 
 // Shown are the streams that show a slate or gaps.
@@ -98,7 +115,8 @@ func (s *stream) show(kind SlateKind) error {
 	if err := s.beginSlate(slate, clip); err != nil {
 		return err
 	}
-	s.loss.ordered = kind
+	s.loss.ordered, s.loss.kept = kind, ""
+	s.journal.note(s.Name, s.record())
 	s.goOn(s.loss.began)
 	return nil
 }
@@ -110,10 +128,11 @@ func (s *stream) hide() error {
 	if err := s.over(); err != nil {
 		return err
 	}
-	if s.loss.ordered == "" {
+	if s.loss.ordered == "" && s.loss.kept == "" {
 		return fmt.Errorf("%w: no slate was commanded for %q", ErrNoSlate, s.Name)
 	}
-	s.loss.ordered, s.loss.freed = "", time.Now()
+	s.loss.ordered, s.loss.kept, s.loss.freed = "", "", time.Now()
+	s.journal.note(s.Name, s.record())
 	s.logger.Info("the slate ends with the next key picture")
 	return nil
 }
@@ -136,5 +155,9 @@ func (s *stream) findSlate(kind SlateKind) (Slate, *slateClip, error) {
 	if !ok {
 		return Slate{Kind: kind, ID: "silence"}, nil, nil
 	}
-	return s.slates.choose(kind, s.Name, s.pictures[0].variant, family(picture.Codec))
+	like := s.pictures[0].variant
+	if d, err := describe(picture.Codec); err == nil && like.Height == 0 { // no encoder has come since the start
+		like.Width, like.Height = d.width, d.height
+	}
+	return s.slates.choose(kind, s.Name, like, family(picture.Codec))
 }

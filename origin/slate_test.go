@@ -223,3 +223,133 @@ func TestSlateOnAllRungs(t *testing.T) {
 		in.inStep("1080", "720", "360")
 	})
 }
+
+// A slate that was commanded is shown again after the origin was killed, until
+// it is taken off, also where no slate is shown at a loss; the encoder may be back
+// or not. Its sound is there, as it was.
+func TestSlateOnCommandAfterACrash(t *testing.T) {
+	for name, config := range map[string]origin.StreamConfig{
+		"gap": {}, "stand": still, "separate": {Audio: origin.AudioSeparate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s := newStageWith(t, dir, config)
+				source := &origintest.Source{Audio: true, GOP: 25}
+				p := s.publish(source)
+				s.play(p, source, 8*time.Second)
+				if err := s.ShowSlate("theatre", origin.SlateHold); err != nil {
+					t.Fatal(err)
+				}
+				s.play(p, source, 3*time.Second)
+
+				copied := crash(t, dir)
+				in := inspect(revive(t, copied, config))
+				in.wait(3 * time.Second)
+				in.checkShown(t, origin.SlateHold)
+				source = &origintest.Source{Audio: true, GOP: 25}
+				p = in.publish(source)
+				in.play(p, source, 5*time.Second, nil)
+				in.checkShown(t, origin.SlateHold)
+				if err := in.HideSlate("theatre"); err != nil {
+					t.Fatal(err)
+				}
+				in.play(p, source, 5*time.Second, nil)
+				if shown := in.Shown(); len(shown) != 0 {
+					t.Errorf("still shown: %+v", shown)
+				}
+
+				again := revive(t, crash(t, copied), config)
+				time.Sleep(3 * time.Second)
+				for _, shown := range again.Shown() {
+					if shown.Ordered {
+						t.Errorf("shown although it was taken off: %+v", shown)
+					}
+				}
+			})
+		})
+	}
+}
+
+// checkShown holds that the stream shows that slate on command, and has all its
+// tracks.
+func (in *inspector) checkShown(t *testing.T, kind origin.SlateKind) {
+	t.Helper()
+	shown := in.Shown()
+	if len(shown) != 1 || !shown[0].Ordered || shown[0].Slate == nil || shown[0].Slate.Kind != kind {
+		t.Fatalf("shown: %+v", shown)
+	}
+	in.checkSlate(t)
+	for name, r := range in.renditions {
+		var init fmp4.Init
+		list := r.window.Version().Playlist
+		if err := init.Unmarshal(bytes.NewReader(in.body(r, list.Segments[len(list.Segments)-1].Map))); err != nil {
+			t.Fatal(err)
+		}
+		if want := 3 - len(in.renditions); name == "main" && len(init.Tracks) != want {
+			t.Errorf("%d tracks in the slate, want %d", len(init.Tracks), want)
+		}
+	}
+}
+
+// Where the stream begins anew after a crash, the slate comes as soon as it can
+// follow a programme.
+func TestSlateOnCommandOfAStreamBegunAnew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := newStage(t, dir)
+		source := &origintest.Source{Audio: true, GOP: 25}
+		p := s.publish(source)
+		s.play(p, source, 8*time.Second)
+		if err := s.ShowSlate("theatre", origin.SlateFault); err != nil {
+			t.Fatal(err)
+		}
+		copied := crash(t, dir)
+		if err := os.RemoveAll(filepath.Join(copied, "live")); err != nil {
+			t.Fatal(err)
+		}
+		in := inspect(revive(t, copied, origin.StreamConfig{}))
+		source = &origintest.Source{Audio: true, GOP: 25}
+		p = in.publish(source)
+		in.play(p, source, 6*time.Second, nil)
+		in.checkShown(t, origin.SlateFault)
+		if err := in.End("theatre"); err != nil {
+			t.Fatal(err)
+		}
+		in.look()
+	})
+}
+
+// A slate at a loss has the stream's sound also before the first encoder of this
+// start.
+func TestSlateAtALossAfterARestart(t *testing.T) {
+	for _, audio := range []origin.AudioMode{origin.AudioMuxed, origin.AudioSeparate} {
+		t.Run(string(audio), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				config := origin.StreamConfig{Audio: audio, OnLoss: origin.SlateOnLoss}
+				dir := t.TempDir()
+				before := newStageWith(t, dir, config)
+				source := &origintest.Source{Audio: true, GOP: 25}
+				before.play(before.publish(source), source, 8*time.Second)
+				in := inspect(revive(t, crash(t, dir), config))
+				in.wait(8 * time.Second)
+				in.checkSlate(t)
+				if shown := in.Shown(); len(shown) != 1 || shown[0].Ordered || shown[0].Slate == nil {
+					t.Errorf("shown: %+v", shown)
+				}
+				list := in.window.Version().Playlist
+				var init fmp4.Init
+				if err := init.Unmarshal(bytes.NewReader(in.body(in.renditions["main"], list.Segments[len(list.Segments)-1].Map))); err != nil {
+					t.Fatal(err)
+				}
+				if want := 3 - len(in.renditions); len(init.Tracks) != want {
+					t.Errorf("%d tracks in the slate, want %d", len(init.Tracks), want)
+				}
+				source = &origintest.Source{Audio: true, GOP: 25}
+				in.play(in.publish(source), source, 5*time.Second, nil)
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -203,12 +204,14 @@ func (s *stream) birth() {
 	}
 }
 
-// record is what the journal keeps: of all renditions the newest number.
+// record is what the journal keeps: of all renditions the newest number, and what
+// was commanded.
 func (s *stream) record() streamRecord {
 	record := s.timeline.record()
 	for _, t := range s.timelines()[1:] {
 		record.Init = max(record.Init, t.record().Init)
 	}
+	record.Slate = cmp.Or(s.loss.ordered, s.loss.kept)
 	return record
 }
 
@@ -337,6 +340,7 @@ func (p *Publication) segmentClosed(c closedSegment) {
 		v := variants[0]
 		s.logger.Info("stream live", "codecs", v.Codecs, "width", v.Width, "height", v.Height, "frame_rate", v.FrameRate, "variants", len(variants))
 	}
+	s.obey()
 }
 
 // end ends the stream; see Origin.End.
@@ -351,6 +355,8 @@ func (s *stream) end() error {
 	}
 	s.leaveAll(ErrEnded)
 	s.endFill()
+	s.loss.ordered, s.loss.kept = "", ""
+	s.journal.note(s.Name, s.record())
 	length := s.Constants.TargetDuration
 	for _, t := range s.timelines() {
 		if t.window.Version() == nil {

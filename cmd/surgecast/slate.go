@@ -32,10 +32,11 @@ type slateShowCmd struct {
 
 // Help is shown by --help.
 func (*slateShowCmd) Help() string {
-	return `All viewers see the slate within a second or two, until "surgecast slate off". The
-encoder may stay connected, go or change meanwhile: its feed is received and not
-shown. Sound is silent. The slate that fits the stream best is taken: one of the
-stream's own, else one for all, else one that is built in.
+	return `All viewers see the slate within a second or two, until "surgecast slate off",
+also after a restart of the origin. The encoder may stay connected, go or change
+meanwhile: its feed is received and not shown. Sound is silent. The slate that fits
+the stream best is taken: one of the stream's own, else one for all, else one that
+is built in.
 
 	surgecast slate show theatre --dir ~/evening
 	surgecast slate show theatre fault --dir ~/evening`
