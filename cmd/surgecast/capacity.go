@@ -15,8 +15,9 @@ import (
 
 // capacity is what a node's link carries to viewers, as well as it is known:
 //
-//	configured, else the network card's speed   a bound: sessions are refused by it
-//	else what the link has carried              a guess: it weighs the node in the pool
+//	configured, else what the cloud sells,
+//	else the network card's speed            a bound: sessions are refused by it
+//	else what the link has carried           a guess: it weighs the node in the pool
 //
 // What was carried says nothing about what could be. So it is taken twice, which
 // leaves the node half empty whatever comes, it refuses nobody, and it is told
@@ -24,6 +25,7 @@ import (
 // it knows nothing: the median of the others.
 type capacity struct {
 	known BitRate // 0: not known
+	from  string  // who says what is known: capacityConfigured, the cloud's type, capacityCard
 	file  string  // remembers what was carried; "": that is of no use
 
 	mu      sync.Mutex
@@ -37,11 +39,23 @@ const capacityFile = "capacity"
 // carriedTwice is the room that a node is taken to have above what it carried.
 const carriedTwice = 2
 
+// Where a capacity is from, unless it is from a cloud.
+const (
+	capacityConfigured = "config"
+	capacityCard       = "card"
+	capacityCarried    = "carried"
+)
+
 // newCapacity finds out what can be known at the start.
-func newCapacity(configured BitRate, cards fs.FS, address netip.Addr, folder string) (*capacity, error) {
-	c := &capacity{known: configured}
-	if c.known == 0 && cards != nil && !address.IsLoopback() {
-		c.known = cardSpeed(cards, interfaceOf(address))
+func newCapacity(configured BitRate, told cloud, cards fs.FS, address netip.Addr, folder string) (*capacity, error) {
+	c := &capacity{}
+	for _, source := range []struct {
+		known BitRate
+		from  string
+	}{{configured, capacityConfigured}, {cloudSpeed(told), told.Type}, {speedTowards(cards, address), capacityCard}} {
+		if c.known == 0 && source.known != 0 {
+			c.known, c.from = source.known, source.from
+		}
 	}
 	if c.known != 0 || address.IsLoopback() {
 		return c, nil
@@ -56,6 +70,14 @@ func newCapacity(configured BitRate, cards fs.FS, address netip.Addr, folder str
 	}
 	c.carried, err = parseCarried(text)
 	return c, err
+}
+
+// speedTowards is that of the card with the address, 0 when it is not known.
+func speedTowards(cards fs.FS, address netip.Addr) BitRate {
+	if cards == nil || address.IsLoopback() {
+		return 0
+	}
+	return cardSpeed(cards, interfaceOf(address))
 }
 
 // interfaceOf returns the name of the interface that has the address, "" when
@@ -147,6 +169,14 @@ func (c *capacity) Told(usual int64) BitRate {
 		return guess
 	}
 	return 0
+}
+
+// From is who says what Told tells.
+func (c *capacity) From() string {
+	if c.known != 0 {
+		return c.from
+	}
+	return capacityCarried
 }
 
 // replaceFile puts text in place of what a file holds, so that a crash leaves

@@ -35,7 +35,7 @@ func TestCapacityPrefersWhatIsConfigured(t *testing.T) {
 		address    string
 		want       BitRate
 	}{{5e8, "192.0.2.1", 5e8}, {0, "192.0.2.1", 0}, {0, "127.0.0.1", 0}, {1e8, "127.0.0.1", 1e8}} {
-		got, err := newCapacity(c.configured, cards, netip.MustParseAddr(c.address), t.TempDir())
+		got, err := newCapacity(c.configured, cloud{}, cards, netip.MustParseAddr(c.address), t.TempDir())
 		if err != nil || got.known != c.want || got.Told(0) != c.want {
 			t.Errorf("%+v: %+v, %v", c, got, err)
 		}
@@ -54,7 +54,7 @@ func TestCapacityIsLearned(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *capacity {
 		t.Helper()
-		c, err := newCapacity(0, nil, netip.MustParseAddr("192.0.2.1"), dir)
+		c, err := newCapacity(0, cloud{}, nil, netip.MustParseAddr("192.0.2.1"), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestCapacityIsLearned(t *testing.T) {
 	}
 	for text, good := range map[string]bool{"": false, "-1\n": false, "1e9\n": false, "9999999999999999\n": false, "1\n2\n": false, "7\n": true} {
 		writeFile(t, filepath.Join(dir, capacityFile), text, 0o600)
-		c, err := newCapacity(0, nil, netip.MustParseAddr("192.0.2.1"), dir)
+		c, err := newCapacity(0, cloud{}, nil, netip.MustParseAddr("192.0.2.1"), dir)
 		if (err == nil) != good || c == nil || !good && c.Carried() != 0 {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -91,7 +91,7 @@ func TestCapacityIsLearned(t *testing.T) {
 func TestCapacityThatIsKnownIsNotLearned(t *testing.T) {
 	dir := t.TempDir()
 	for address, configured := range map[string]BitRate{"127.0.0.1": 0, "192.0.2.1": 1e9} {
-		c, err := newCapacity(configured, nil, netip.MustParseAddr(address), dir)
+		c, err := newCapacity(configured, cloud{}, nil, netip.MustParseAddr(address), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

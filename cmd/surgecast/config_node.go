@@ -74,8 +74,9 @@ type NodeConfig struct {
 
 	// Capacity is what the node's link carries to viewers, such as 1Gbit/s.
 	// It weighs the node in the pool, and at 85 % of it new sessions go
-	// elsewhere. Default 0bit/s: what the network card says; where it says
-	// nothing all nodes count the same, and take everyone.
+	// elsewhere. Default 0bit/s: what the cloud sells with this type of machine,
+	// where that is known, else what the network card says; where it says nothing
+	// all nodes count the same, and take everyone.
 	Capacity BitRate `yaml:"capacity"`
 
 	// DVRBytes is how much disk the node gives to what viewers look back on;

@@ -41,7 +41,7 @@ type poolOutlook struct {
 
 // newHeadroom finds out what a node's link carries.
 func newHeadroom(config *NodeConfig, o nodeOptions, folder string, load *relay.Load) (*headroom, error) {
-	c, err := newCapacity(config.Capacity, o.Env.Cards, o.Address, folder)
+	c, err := newCapacity(config.Capacity, o.Cloud.Wait(), o.Env.Cards, o.Address, folder)
 	return &headroom{
 		capacity: c, load: load, admission: relay.NewAdmission(load, int64(c.known)),
 		own: outlook{FullIn: math.Inf(1)}, pool: poolOutlook{outlook: outlook{FullIn: math.Inf(1)}},

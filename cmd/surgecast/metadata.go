@@ -28,6 +28,7 @@ type cloud struct {
 	Instance string     // provider and id: "ec2/i-0abc"
 	Private  netip.Addr // on an interface of the machine
 	Public   netip.Addr // where the Internet reaches it
+	Type     string     // as the cloud sells it: "m5.large"
 }
 
 // cloudQuery is a question that is under way. Nil is one with no answer.

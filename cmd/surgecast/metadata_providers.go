@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"path"
 )
 
 // provider is one cloud's way of telling a machine who it is.
@@ -25,14 +26,15 @@ var providers = []provider{
 }
 
 func askGCP(ctx context.Context, m metadataClient) cloud {
-	get := func(path string) string {
-		text, _ := m.get(ctx, "/computeMetadata/v1/instance/"+path, "Metadata-Flavor", "Google")
+	get := func(what string) string {
+		text, _ := m.get(ctx, "/computeMetadata/v1/instance/"+what, "Metadata-Flavor", "Google")
 		return text
 	}
 	c := cloud{Instance: instanceID(get("id"))}
 	if c.Instance != "" {
 		c.Private = metadataAddr(get("network-interfaces/0/ip"))
 		c.Public = metadataAddr(get("network-interfaces/0/access-configs/0/external-ip"))
+		c.Type = instanceID(path.Base(get("machine-type"))) // projects/NUMBER/machineTypes/TYPE
 	}
 	return c
 }
@@ -48,7 +50,8 @@ func askAzure(ctx context.Context, m metadataClient) cloud {
 func parseAzure(text []byte) (c cloud) {
 	var answer struct {
 		Compute struct {
-			VMID string `json:"vmId"`
+			VMID   string `json:"vmId"`
+			VMSize string `json:"vmSize"`
 		} `json:"compute"`
 		Network struct {
 			Interface []struct {
@@ -64,7 +67,9 @@ func parseAzure(text []byte) (c cloud) {
 	if json.Unmarshal(text, &answer) != nil {
 		return cloud{}
 	}
-	c.Instance = instanceID(answer.Compute.VMID)
+	if c.Instance = instanceID(answer.Compute.VMID); c.Instance != "" {
+		c.Type = instanceID(answer.Compute.VMSize)
+	}
 	if i := answer.Network.Interface; len(i) > 0 && len(i[0].IPv4.Address) > 0 {
 		c.Private = metadataAddr(i[0].IPv4.Address[0].Private)
 		c.Public = metadataAddr(i[0].IPv4.Address[0].Public)
@@ -144,6 +149,7 @@ func askEC2(ctx context.Context, m metadataClient) cloud {
 	c := cloud{Instance: instanceID(id)}
 	if c.Instance != "" {
 		c.Private, c.Public = ec2Addresses(ctx, m, headers...)
+		c.Type = ec2Type(ctx, m, headers)
 	}
 	return c
 }
@@ -156,6 +162,16 @@ func ec2Token(ctx context.Context, m metadataClient) []string {
 		return nil
 	}
 	return []string{"X-aws-ec2-metadata-token", token}
+}
+
+// ec2Type is told by version 2 only: those who imitate version 1 may have sizes
+// of the same names.
+func ec2Type(ctx context.Context, m metadataClient, headers []string) string {
+	if len(headers) == 0 {
+		return ""
+	}
+	kind, _ := m.get(ctx, "/latest/meta-data/instance-type", headers...)
+	return instanceID(kind)
 }
 
 func ec2Addresses(ctx context.Context, m metadataClient, headers ...string) (private, public netip.Addr) {

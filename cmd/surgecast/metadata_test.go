@@ -32,6 +32,7 @@ func TestMetadataOfEachCloud(t *testing.T) {
 	private, public := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("203.0.113.5")
 	ec2 := map[string]string{
 		"GET /latest/meta-data/instance-id": "i-0abc", "GET /latest/meta-data/local-ipv4": "10.0.0.5", "GET /latest/meta-data/public-ipv4": "203.0.113.5\n",
+		"GET /latest/meta-data/instance-type": "m5.large",
 	}
 	with := func(more map[string]string) map[string]string {
 		for k, v := range ec2 {
@@ -50,38 +51,39 @@ func TestMetadataOfEachCloud(t *testing.T) {
 				http.MethodPut: {"X-aws-ec2-metadata-token-ttl-seconds", "60"},
 				http.MethodGet: {"X-aws-ec2-metadata-token", "token=="},
 			},
-			cloud{"ec2/i-0abc", private, public},
+			cloud{"ec2/i-0abc", private, public, "m5.large"},
 		},
-		"EC2, version 1": {ec2, nil, cloud{"ec2/i-0abc", private, public}},
+		"EC2, version 1": {ec2, nil, cloud{"ec2/i-0abc", private, public, ""}},
 		"OpenStack": {
 			with(map[string]string{"GET /openstack/latest/meta_data.json": `{"uuid":"9f1c-77","name":"relay"}`}), nil,
-			cloud{"openstack/9f1c-77", private, public},
+			cloud{"openstack/9f1c-77", private, public, ""},
 		},
 		"GCP": {
 			map[string]string{
 				"GET /computeMetadata/v1/instance/id":                                                "4520031799277581759",
 				"GET /computeMetadata/v1/instance/network-interfaces/0/ip":                           "10.0.0.5",
 				"GET /computeMetadata/v1/instance/network-interfaces/0/access-configs/0/external-ip": "203.0.113.5",
+				"GET /computeMetadata/v1/instance/machine-type":                                      "projects/7/machineTypes/e2-medium",
 			},
 			map[string][2]string{http.MethodGet: {"Metadata-Flavor", "Google"}},
-			cloud{"gcp/4520031799277581759", private, public},
+			cloud{"gcp/4520031799277581759", private, public, "e2-medium"},
 		},
 		"Azure": {
-			map[string]string{"GET /metadata/instance?api-version=2021-02-01": `{"compute":{"vmId":"13f56399-bd52"},"network":{"interface":[{"ipv4":{"ipAddress":[
+			map[string]string{"GET /metadata/instance?api-version=2021-02-01": `{"compute":{"vmId":"13f56399-bd52","vmSize":"Standard_D2s_v3"},"network":{"interface":[{"ipv4":{"ipAddress":[
 				{"privateIpAddress":"10.0.0.5","publicIpAddress":"203.0.113.5"}]}}]}}`},
 			map[string][2]string{http.MethodGet: {"Metadata", "true"}},
-			cloud{"azure/13f56399-bd52", private, public},
+			cloud{"azure/13f56399-bd52", private, public, "Standard_D2s_v3"},
 		},
 		"Hetzner": {
 			map[string]string{"GET /hetzner/v1/metadata/instance-id": "42", "GET /hetzner/v1/metadata/public-ipv4": "203.0.113.5"},
 			nil,
-			cloud{"hetzner/42", netip.Addr{}, public},
+			cloud{"hetzner/42", netip.Addr{}, public, ""},
 		},
 		"DigitalOcean": {
 			map[string]string{"GET /metadata/v1.json": `{"droplet_id":2756294,"interfaces":{
 				"private":[{"ipv4":{"ip_address":"10.0.0.5"}}],"public":[{"ipv4":{"ip_address":"203.0.113.5"}}]}}`},
 			nil,
-			cloud{"digitalocean/2756294", private, public},
+			cloud{"digitalocean/2756294", private, public, ""},
 		},
 		"a page for all that is asked": {map[string]string{"GET /latest/meta-data/instance-id": "<html>please log in</html>"}, nil, cloud{}},
 		"no cloud":                     {nil, nil, cloud{}},
@@ -134,8 +136,8 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"compute":{"vmId":"13f5"},"network":{"interface":[{"ipv4":{"ipAddress":[{"privateIpAddress":"10.0.0.5"}]}}]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, c := range []cloud{parseAzure(text), parseDigitalOcean(text), parseOpenStack(text)} {
-			if instanceID(c.Instance) != c.Instance {
-				t.Errorf("took the id %q", c.Instance)
+			if instanceID(c.Instance) != c.Instance || instanceID(c.Type) != c.Type {
+				t.Errorf("took the id %q, the type %q", c.Instance, c.Type)
 			}
 			for _, a := range []netip.Addr{c.Private, c.Public} {
 				if a.IsValid() && !a.IsGlobalUnicast() {

@@ -140,6 +140,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 	if n.headroom, err = newHeadroom(config, o, n.folder.Path, n.load); err != nil {
 		n.log.Warn("capacity", "err", err)
 	}
+	if n.headroom.known != 0 {
+		n.log.Info("capacity", "bits_per_second", int64(n.headroom.known), "from", n.headroom.From())
+	}
 	if n.orders, err = openDrainOrders(filepath.Join(n.folder.Path, drainFileName)); err != nil {
 		return nil, err
 	}

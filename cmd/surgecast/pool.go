@@ -36,6 +36,9 @@ func (n *node) ownStatus() nodeStatus {
 	if known := n.headroom.known; known > 0 {
 		own.CapacityBitsPerSecond = float64(known)
 	}
+	if own.CapacityBitsPerSecond > 0 {
+		own.CapacityFrom = n.headroom.From()
+	}
 	own.FullInSeconds = outlook.seconds()
 	own.Tier, own.Parent = n.tier(), n.parent()
 	own.UptimeSeconds = time.Since(n.began).Seconds()

@@ -22,8 +22,8 @@ type statusCmd struct {
 func (*statusCmd) Help() string {
 	return `Asks one node, which asks all the others for their own figures: a node that is
 listed and does not answer shows as such. MBIT/S is what a node sends now, OF what
-it can; LAG the age of its newest media; DNS the part of the answers for the zone
-that names it. A terminal too narrow gets fewer columns.
+it can, FROM who says that; LAG the age of its newest media; DNS the part of the
+answers for the zone that names it. A terminal too narrow gets fewer columns.
 
 	surgecast status --dir ~/evening
 	surgecast status --watch
@@ -83,6 +83,10 @@ type nodeStatus struct {
 	// CapacityBitsPerSecond is what its link carries to viewers, as it knows, else
 	// as it tells the pool; 0: not known.
 	CapacityBitsPerSecond float64 `json:"capacity_bits_per_second"`
+
+	// CapacityFrom is who says so: config, the cloud's type of the machine, card,
+	// or carried, which is a guess; "": not known.
+	CapacityFrom string `json:"capacity_from,omitempty"`
 
 	// DNSShare is its part of the address records that answer for the zone's
 	// name, as the node that was asked sees it: 0 to 1.

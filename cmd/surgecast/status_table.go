@@ -31,6 +31,7 @@ var columns = []column{
 	{head: "VIEWERS", show: func(n nodeStatus) string { return fmt.Sprintf("%.0f", n.Viewers) }, right: true, figures: true, spare: 1},
 	{head: "MBIT/S", show: func(n nodeStatus) string { return megabits(n.BitsPerSecond) }, right: true, figures: true, spare: 4},
 	{head: "OF", show: nodeStatus.capacity, right: true, spare: 6},
+	{head: "FROM", show: func(n nodeStatus) string { return cmp.Or(n.CapacityFrom, "-") }, figures: true, spare: 10},
 	{head: "LAG", show: nodeStatus.lag, right: true, spare: 2},
 	{head: "DNS", show: nodeStatus.share, right: true, spare: 3},
 	{head: "VERSION", show: func(n nodeStatus) string { return n.Version }, spare: 7},

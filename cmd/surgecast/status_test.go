@@ -17,7 +17,7 @@ func samplePool() *poolStatus {
 	lag := 0.0412
 	s := &poolStatus{Asked: "aaaaaaaabbbb", Nodes: []nodeStatus{
 		{Name: "cccccccc0000", Role: "relay", State: "serving", Address: "127.0.0.3:8080", Version: "devel", Error: "timed out"},
-		{Name: "bbbbbbbb0000", Role: "relay", State: "serving", Address: "127.0.0.2:8080", Version: "devel", Viewers: 12.2, BitsPerSecond: 34.56e6, LagSeconds: &lag, Tier: 1, Parent: "127.0.0.1:8080", CapacityBitsPerSecond: 100e6, DNSShare: 0.625},
+		{Name: "bbbbbbbb0000", Role: "relay", State: "serving", Address: "127.0.0.2:8080", Version: "devel", Viewers: 12.2, BitsPerSecond: 34.56e6, LagSeconds: &lag, Tier: 1, Parent: "127.0.0.1:8080", CapacityBitsPerSecond: 750e6, CapacityFrom: "m5.large", DNSShare: 0.625},
 		{Name: "aaaaaaaabbbb", Role: "origin", State: "serving", Address: "127.0.0.1:8080", Version: "devel", BitsPerSecond: 9e6},
 		{Name: "dddddddd0000", Role: "relay", State: "warming", Address: "127.0.0.4:8080", Version: "v0.2.0"},
 	}}
@@ -30,11 +30,11 @@ func TestStatusTable(t *testing.T) {
 	if err := samplePool().writeTable(&out, terminal{}); err != nil {
 		t.Fatal(err)
 	}
-	want := `  NODE      ROLE    STATE    ADDRESS         TIER  PARENT          VIEWERS  MBIT/S   OF        LAG     DNS  VERSION
-* aaaaaaaa  origin  serving  127.0.0.1:8080     -  -                     0     9.0    -          -       -  devel
-  bbbbbbbb  relay   serving  127.0.0.2:8080     1  127.0.0.1:8080       12    34.6  100      41 ms  62.5 %  devel
-  cccccccc  relay   serving  127.0.0.3:8080     -  -                     -       -    -  no answer       -  devel
-  dddddddd  relay   warming  127.0.0.4:8080     -  -                     0     0.0    -          -       -  v0.2.0
+	want := `  NODE      ROLE    STATE    ADDRESS         TIER  PARENT          VIEWERS  MBIT/S   OF  FROM            LAG     DNS  VERSION
+* aaaaaaaa  origin  serving  127.0.0.1:8080     -  -                     0     9.0    -  -                 -       -  devel
+  bbbbbbbb  relay   serving  127.0.0.2:8080     1  127.0.0.1:8080       12    34.6  750  m5.large      41 ms  62.5 %  devel
+  cccccccc  relay   serving  127.0.0.3:8080     -  -                     -       -    -  -         no answer       -  devel
+  dddddddd  relay   warming  127.0.0.4:8080     -  -                     0     0.0    -  -                 -       -  v0.2.0
 
 * was asked. 2 relays serving, 12 viewers, 43.6 Mbit/s in all. 1 node did not answer within 1s.
 `
