@@ -244,6 +244,31 @@ func TestLeadingRungStandsStill(t *testing.T) {
 	})
 }
 
+// The same where only its picture stands, and its sound goes on.
+func TestLeadingPictureStandsStill(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStageWith(t, t.TempDir(), threeRungs())
+		in, all := inspect(s), feeds()
+		for _, f := range all {
+			f.Audio = true
+			s.connect(f)
+		}
+		in.playRungs(10*time.Second, all...)
+		in.apart = true
+		all[0].drop = func(u origin.Unit) bool { return u.Track == 0 }
+		in.playRungs(12*time.Second, all...)
+		if !in.whole(2, "720", "360") || s.variants() != "720 360 audio-0" {
+			t.Errorf("variants: %s", s.variants())
+		}
+		all[0].drop = nil
+		in.playRungs(12*time.Second, all...)
+		if !in.whole(2, "1080", "720", "360") || s.variants() != "1080 720 360 audio-0" {
+			t.Errorf("back: %s, %+v", s.variants(), s.Rungs())
+		}
+		in.inStep("720", "360", "1080")
+	})
+}
+
 // Where all stand still and go on, the one that has the sound leads in the end.
 func TestAllRungsStandStill(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -94,7 +94,7 @@ type Publication struct {
 	err      error     // why it has ended
 	began    time.Time
 	segments int
-	wrote    time.Time // when the latest unit came
+	wrote    time.Time // when the latest picture came, or unit of sound alone
 	stall    *stall    // nil unless it stood still, and was filled
 }
 
@@ -240,8 +240,11 @@ func (p *Publication) write(u Unit) error {
 	if p.picture == s.pictures[0] {
 		s.tap.offer(p, u)
 	}
-	p.wrote = time.Now()
-	key := u.Random && p.index[u.Track] == videoID
+	picture := p.index[u.Track] == videoID
+	if _, has := p.tracks[videoID]; picture || !has {
+		p.wrote = time.Now()
+	}
+	key := u.Random && picture
 	switch {
 	case s.loss.ordered != "":
 		return nil // received, and not shown
@@ -252,7 +255,7 @@ func (p *Publication) write(u Unit) error {
 		if err := s.lead(p); err != nil {
 			return err
 		}
-	case p.index[u.Track] == videoID:
+	case picture:
 		return s.current.packager.pushRung(s.rung(p.picture), u)
 	default:
 		return nil // the sound is the lead's
