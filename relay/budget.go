@@ -33,9 +33,6 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-// add counts n bytes in that are here in any case.
-func (b *budget) add(n int64) { b.used.Add(n) }
-
 // give counts n bytes out.
 func (b *budget) give(n int64) { b.used.Add(-n) }
 

@@ -25,7 +25,7 @@ func TestABudgetShedsTheOldest(t *testing.T) {
 	}
 	sum := int64(0)
 	for _, o := range w.objects {
-		if !o.within {
+		if o.parts == nil {
 			sum += int64(len(o.Body))
 		}
 	}

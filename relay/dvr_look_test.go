@@ -93,7 +93,7 @@ func (n *lookNode) segments(count int, relays ...*lookNode) {
 func (n *lookNode) see(origin *lookNode) {
 	n.t.Helper()
 	for name, o := range origin.window.objects {
-		n.window.Put(name, o.Body, o.Duration)
+		n.window.Put(name, o.whole().Body, o.Duration)
 	}
 	if err := n.window.Publish(bytes.Clone(origin.window.Version().Text)); err != nil {
 		n.t.Fatal(err)

@@ -153,20 +153,24 @@ func (r *Recording) store(s *Segment) error {
 
 // write writes an object of the window.
 func (r *Recording) write(name MediaName, date time.Time) error {
-	if !r.window.Has(name) {
+	o := r.window.peek(name)
+	if o == nil {
 		return ErrNotFound
 	}
-	// It is there, so nothing is waited for.
-	o, err := r.window.Media(context.Background(), name)
-	if err != nil {
-		return ErrNotFound
+	pieces, size := o.pieces(), int64(0)
+	for _, piece := range pieces {
+		size += int64(len(piece))
 	}
 	if date.IsZero() {
 		date = time.Now()
 	}
-	return r.folder.write(name, date, int64(len(o.Body)), func(w io.Writer) error {
-		_, err := w.Write(o.Body)
-		return err
+	return r.folder.write(name, date, size, func(w io.Writer) error {
+		for _, piece := range pieces {
+			if _, err := w.Write(piece); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -149,7 +149,7 @@ func TestARelayHoldsWhatItsUpstreamHolds(t *testing.T) {
 	for name, o := range u.feed.window.objects {
 		if got := w.objects[name]; got == nil && name.Kind == SegmentMedia {
 			t.Errorf("%v is not at the relay", name)
-		} else if got != nil && string(got.Body) != string(o.Body) {
+		} else if got != nil && string(got.whole().Body) != string(o.whole().Body) {
 			t.Errorf("%v differs", name)
 		}
 	}

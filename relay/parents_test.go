@@ -159,7 +159,7 @@ func TestARelayOfARelayIsEqual(t *testing.T) {
 				t.Errorf("relay %d has another delta", i)
 			}
 			for name, o := range g.feed.window.objects {
-				if got := n.window().objects[name]; got != nil && string(got.Body) != string(o.Body) {
+				if got := n.window().objects[name]; got != nil && string(got.whole().Body) != string(o.whole().Body) {
 					t.Errorf("relay %d has another %v", i, name)
 				}
 			}

@@ -32,9 +32,32 @@ type Object struct {
 	Body     []byte
 	Duration time.Duration // 0 of an init segment
 
-	within  bool                     // its bytes are a piece of a segment's, and counted there
+	parts   []*Object                // of a segment that was put in parts: its bytes are theirs, and counted there
+	join    func() *Object           // of one that nobody has asked for yet: returns it with a Body
 	caching []string                 // for how long caches may keep it: Cache-Control
 	answer  atomic.Pointer[prepared] // nil until asked for
+}
+
+// whole returns the object with its bytes in Body. The first who asks for a
+// segment that was put in parts joins them, and others who ask meanwhile wait
+// for that: some ms, however large it is. Nobody who holds w.mu calls it.
+func (o *Object) whole() *Object {
+	if o == nil || o.join == nil {
+		return o
+	}
+	return o.join()
+}
+
+// pieces are the object's bytes, in order.
+func (o *Object) pieces() [][]byte {
+	if o.join == nil {
+		return [][]byte{o.Body}
+	}
+	pieces := make([][]byte, len(o.parts))
+	for i, part := range o.parts {
+		pieces[i] = part.Body
+	}
+	return pieces
 }
 
 // Window is the live window of one rendition: the newest list and all media
@@ -45,6 +68,8 @@ type Window struct {
 	constants Constants
 	caching   *caching
 	budget    *budget
+
+	joining sync.Mutex // before mu; so only one segment at a time stands in memory twice
 
 	mu       sync.Mutex
 	version  *Version                // nil until the first list
@@ -139,7 +164,7 @@ func (w *Window) Has(name MediaName) bool {
 }
 
 // Publish makes text the newest list and wakes all who wait for it. Segments
-// that it closes are put together from their parts here. It keeps text.
+// that it closes consist of the parts that were put. It keeps text.
 //
 // Errors: ErrPlaylist, ErrStepBack, ErrMissingMedia; the window then stays as
 // it was.

@@ -54,6 +54,13 @@ func (w *Window) lost() bool {
 	return !w.trusted.IsZero() && !w.version.Playlist.Ended && time.Now().After(w.trusted)
 }
 
+// peek returns an object that is here, as it stands in memory; else nil.
+func (w *Window) peek(name MediaName) *Object {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.objects[name]
+}
+
 // snapshot returns the newest list, the channel that is closed at the next
 // one, and whether none will come.
 func (w *Window) snapshot() (*Version, <-chan struct{}, bool) {
@@ -106,7 +113,7 @@ func (w *Window) Await(ctx context.Context, msn uint64, part int) (*Version, err
 func (w *Window) Media(ctx context.Context, name MediaName) (*Object, error) {
 	a, o, err := w.await(name)
 	if a == nil {
-		return o, err
+		return o.whole(), err
 	}
 	defer w.leave(name, a)
 	timer := time.NewTimer(w.constants.maxHold())
@@ -116,7 +123,7 @@ func (w *Window) Media(ctx context.Context, name MediaName) (*Object, error) {
 		if a.object == nil {
 			return nil, ErrNotFound
 		}
-		return a.object, nil
+		return a.object.whole(), nil
 	case <-timer.C:
 		return nil, ErrStalled
 	case <-ctx.Done():
@@ -129,7 +136,7 @@ func (w *Window) Media(ctx context.Context, name MediaName) (*Object, error) {
 func (w *Window) arriving(ctx context.Context, name MediaName) (*Object, *incoming, error) {
 	a, o, err := w.await(name)
 	if a == nil {
-		return o, nil, err
+		return o.whole(), nil, err
 	}
 	defer w.leave(name, a)
 	timer := time.NewTimer(w.constants.maxHold())
@@ -145,7 +152,7 @@ func (w *Window) arriving(ctx context.Context, name MediaName) (*Object, *incomi
 			if a.object == nil {
 				return nil, nil, ErrNotFound
 			}
-			return a.object, nil, nil
+			return a.object.whole(), nil, nil
 		case <-timer.C:
 			return nil, nil, ErrStalled
 		case <-ctx.Done():
@@ -167,7 +174,7 @@ func (w *Window) begun(a *awaiting) (*incoming, <-chan struct{}) {
 // a request may be.
 const maxForeseen = 64
 
-// await returns the object, or the shared wait for it.
+// await returns the object, which need not be whole, or the shared wait for it.
 func (w *Window) await(name MediaName) (*awaiting, *Object, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
