@@ -30,12 +30,18 @@ type DNSConfig struct {
 	// asked some 20 times a second for each relay, from any goroutine, and must be
 	// quick. Nil: all are.
 	Healthy func(Member) bool
+	// Second says what is found of a relay's second address, which is named once
+	// it was up, and until it is down. It is asked as often as Healthy. Nil: all are
+	// up.
+	Second func(Member) Opinion
 	// Lost are relays that the gossip has lost. They are named as they were known
 	// last while Reached says that our own probes reach them, and all of them
 	// while those reach no relay at all: then it is we who are cut off. Both are
 	// asked as often as View; nil: whom the gossip has lost is not named.
 	Lost    func() []Member
 	Reached func(name string) bool
+	// ReachedSecond is Reached of second addresses; nil: none is reached.
+	ReachedSecond func(name string) bool
 	// OriginMayServe lets the origin's address be the answer before any relay
 	// was ever ready.
 	OriginMayServe bool

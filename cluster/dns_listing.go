@@ -29,8 +29,8 @@ func listingOf(members []Member, v6 bool, share func(Member) float64) listing {
 	var l listing
 	var kept []Member
 	for _, m := range members {
-		addr := m.PublicAddr()
-		if addr.IsValid() && addr.Is6() == v6 && !slices.Contains(l.addrs, addr) {
+		addr := m.addr(v6)
+		if addr.IsValid() && !slices.Contains(l.addrs, addr) {
 			l.addrs = append(l.addrs, addr)
 			kept = append(kept, m)
 		}

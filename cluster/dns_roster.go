@@ -39,7 +39,8 @@ type roster struct {
 	last     []Member // the relays that were named last while there were any
 	starts   starts
 	fitAt    map[netip.Addr]time.Time // when a relay was last seen fit
-	standing map[netip.Addr]bool      // who is answered for its own name
+	standing map[netip.Addr]Member    // who is answered for its own name, by each of its addresses
+	seconds  seconds
 	v4, v6   listing
 	ttl      time.Duration // now
 	panic    bool
@@ -65,20 +66,21 @@ func (r *roster) sample(v6 bool, addrs []netip.Addr) ([]netip.Addr, time.Duratio
 	return r.v4.sample(r.rng, addrs), r.ttl
 }
 
-// relay answers for one relay's own name: its address while it serves, else
-// the pool's sample.
+// relay answers for one relay's own name, which has one of its addresses: its
+// address of the family while it serves, else the pool's sample.
 func (r *roster) relay(addr netip.Addr, v6 bool, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
 	r.mu.Lock()
 	r.refresh()
-	standing, ttl := r.standing[addr], r.ttl
+	m, standing := r.standing[addr]
+	ttl := r.ttl
 	r.mu.Unlock()
-	switch {
-	case !standing:
+	if !standing {
 		return r.sample(v6, addrs)
-	case addr.Is6() != v6:
-		return nil, ttl
 	}
-	return append(addrs, addr), ttl
+	if addr := m.addr(v6); addr.IsValid() {
+		return append(addrs, addr), ttl
+	}
+	return nil, ttl
 }
 
 // empty says that no relay was ever ready, so that an answer holds for a
@@ -110,10 +112,8 @@ func (r *roster) refresh() {
 	c := r.choose(members, lost)
 	r.setPanic(c.panic)
 	r.starts.note(c.fit, now)
-	r.standing = make(map[netip.Addr]bool)
-	for _, m := range c.standing {
-		r.standing[m.PublicAddr()] = true
-	}
+	r.seconds.look(slices.Concat(members, lost), r.second(lost))
+	r.standing = standing(r.seconds.only(c.standing))
 	r.ttl = r.cfg.TTL
 	if r.missing(c.fit, now) || len(lost) > 0 {
 		r.ttl = max(r.cfg.TTL/2, time.Second)
@@ -129,7 +129,41 @@ func (r *roster) refresh() {
 		named = r.origins(members)
 	}
 	share := func(m Member) float64 { return r.starts.share(m, now) }
+	named = r.seconds.only(named)
 	r.v4, r.v6 = listingOf(named, false, share), listingOf(named, true, share)
+}
+
+// standing lists relays by each of their addresses. The first address is known
+// better than the second.
+func standing(relays []Member) map[netip.Addr]Member {
+	all := make(map[netip.Addr]Member, len(relays))
+	for _, m := range relays {
+		if second := m.SecondAddr(); second.IsValid() {
+			all[second] = m
+		}
+	}
+	for _, m := range relays {
+		all[m.PublicAddr()] = m
+	}
+	return all
+}
+
+// second says what is found of the second addresses; of relays that the gossip has
+// lost our own probes do.
+func (r *roster) second(lost []Member) func(Member) Opinion {
+	if r.cfg.Second == nil {
+		return func(Member) Opinion { return OpinionUp }
+	}
+	gone := namesOf(lost)
+	return func(m Member) Opinion {
+		switch {
+		case !gone[m.Name]:
+			return r.cfg.Second(m)
+		case r.cfg.ReachedSecond != nil && r.cfg.ReachedSecond(m.Name):
+			return OpinionUp
+		}
+		return OpinionNone
+	}
 }
 
 // choice is what one look at the members says.

@@ -22,14 +22,15 @@ const (
 type State struct {
 	Role     Role
 	Status   Status
-	Media    string // host:port where other nodes reach it over HTTP, and viewers when Public is ""
-	Public   string // host:port where viewers reach it, where that is another address
-	Load     int    // percent of its capacity in use, 0 to 100
-	Capacity int64  // bits per second; 0: unknown
-	Tier     int    // hops from the origin to its media, 1 to 3; 0: unknown, or none
-	Slots    int    // how many relays it would feed in all, 0 to 255
-	Taken    bool   // all of them are taken
-	Version  string // of the software
+	Media    string     // host:port where other nodes reach it over HTTP, and viewers when Public is ""
+	Public   string     // host:port where viewers reach it, where that is another address
+	Second   netip.Addr // of the other family of IP, where viewers reach it as well; see SecondAddr
+	Load     int        // percent of its capacity in use, 0 to 100
+	Capacity int64      // bits per second; 0: unknown
+	Tier     int        // hops from the origin to its media, 1 to 3; 0: unknown, or none
+	Slots    int        // how many relays it would feed in all, 0 to 255
+	Taken    bool       // all of them are taken
+	Version  string     // of the software
 }
 
 // Member is a node as the pool sees it.
@@ -79,6 +80,7 @@ func (s State) clamped() State {
 	s.Status = Status(word(string(s.Status)))
 	s.Media = endpoint(s.Media)
 	s.Public = endpoint(s.Public)
+	s.Second = secondOf(s.Second)
 	s.Tier = min(max(s.Tier, 0), maxTier)
 	s.Slots = min(max(s.Slots, 0), maxSlots)
 	s.Load = min(max(s.Load, 0), 100)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 )
 
 // A node's metadata is one JSON object with short keys:
 //
 //	{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080",
-//	 "l":40,"c":100000000,"t":1,"k":4,"f":true,"w":"1.2"}
+//	 "a":"2001:db8::7","l":40,"c":100000000,"t":1,"k":4,"f":true,"w":"1.2"}
 //
 // Keys that are not known are skipped and keys that are missing are zero, so
 // releases can add to it; v grows when they do.
@@ -36,6 +37,7 @@ type message struct {
 	Status   Status `json:"s,omitempty"`
 	Media    string `json:"m,omitempty"`
 	Public   string `json:"p,omitempty"`
+	Second   string `json:"a,omitempty"`
 	Load     int    `json:"l,omitempty"`
 	Capacity int64  `json:"c,omitempty"`
 	Tier     int    `json:"t,omitempty"`
@@ -47,8 +49,12 @@ type message struct {
 // encodeMessage writes a state, clamped, in at most limit bytes.
 func encodeMessage(s State, born int64, limit int) ([]byte, error) {
 	s = s.clamped()
+	second := ""
+	if s.Second.IsValid() {
+		second = s.Second.String()
+	}
 	b, err := json.Marshal(message{
-		V: messageVersion, Born: born, Role: s.Role, Status: s.Status, Media: s.Media, Public: s.Public,
+		V: messageVersion, Born: born, Role: s.Role, Status: s.Status, Media: s.Media, Public: s.Public, Second: second,
 		Load: s.Load, Capacity: s.Capacity, Tier: s.Tier, Slots: s.Slots, Taken: s.Taken, Version: s.Version,
 	})
 	if err != nil {
@@ -79,6 +85,7 @@ func decodeMessage(b []byte) (s State, born int64, err error) {
 		Status:   Status(text(fields["s"])),
 		Media:    text(fields["m"]),
 		Public:   text(fields["p"]),
+		Second:   addressOfText(fields["a"]),
 		Load:     int(min(number(fields["l"]), 100)),
 		Capacity: int64(min(number(fields["c"]), maxCapacity)),
 		Tier:     int(min(number(fields["t"]), maxTier)),
@@ -95,6 +102,12 @@ func text(raw json.RawMessage) string {
 		return ""
 	}
 	return s
+}
+
+// addressOfText reads an IP address; what is none is invalid.
+func addressOfText(raw json.RawMessage) netip.Addr {
+	addr, _ := netip.ParseAddr(text(raw))
+	return addr
 }
 
 // number reads a JSON number that is not negative; what is beyond float64 is

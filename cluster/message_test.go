@@ -10,7 +10,7 @@ import (
 
 var fullState = State{
 	Role: RoleRelay, Status: StatusServing, Media: "10.0.0.7:8080", Public: "192.0.2.7:8080",
-	Load: 40, Capacity: 100_000_000, Tier: 1, Slots: 4, Taken: true, Version: "1.2.0-rc1",
+	Second: netip.MustParseAddr("2001:db8::7"), Load: 40, Capacity: 100_000_000, Tier: 1, Slots: 4, Taken: true, Version: "1.2.0-rc1",
 }
 
 func TestMessageIsGolden(t *testing.T) {
@@ -18,7 +18,7 @@ func TestMessageIsGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080","l":40,"c":100000000,"t":1,"k":4,"f":true,"w":"1.2.0-rc1"}`
+	want := `{"v":1,"b":1767225600000,"r":"relay","s":"serving","m":"10.0.0.7:8080","p":"192.0.2.7:8080","a":"2001:db8::7","l":40,"c":100000000,"t":1,"k":4,"f":true,"w":"1.2.0-rc1"}`
 	if string(b) != want {
 		t.Errorf("encoded %s\nwant    %s", b, want)
 	}
@@ -30,7 +30,7 @@ func TestMessageIsGolden(t *testing.T) {
 func TestMessageFitsWhateverTheState(t *testing.T) {
 	long := strings.Repeat("a", 126)
 	for _, s := range []State{
-		{Role: Role(long), Status: Status(long), Media: long + ":1", Public: long + ":1", Load: math.MaxInt, Capacity: math.MaxInt64, Tier: math.MaxInt, Slots: math.MaxInt, Taken: true, Version: long},
+		{Role: Role(long), Status: Status(long), Media: long + ":1", Public: long + ":1", Second: netip.MustParseAddr("2001:db88:ffff:ffff:ffff:ffff:ffff:ffff"), Load: math.MaxInt, Capacity: math.MaxInt64, Tier: math.MaxInt, Slots: math.MaxInt, Taken: true, Version: long},
 		{Role: "\"\\\"", Status: "<>&", Media: "<<<<:80", Version: strings.Repeat("<\x00\"é", 99)},
 		{Load: math.MinInt, Capacity: math.MinInt64},
 	} {
@@ -55,6 +55,10 @@ func TestDecodeWhatOthersSend(t *testing.T) {
 		`{"v":1,"l":101,"c":9223372036854775808}`:                     {Load: 100, Capacity: maxCapacity},
 		`{"v":1,"l":"NaN","c":"7","r":5,"s":null,"m":[],"w":{}}`:      {},
 		`{"v":1,"m":"relay.example.org:443"}`:                         {Media: "relay.example.org:443"},
+		`{"v":1,"a":"2001:db8::7"}`:                                   {Second: netip.MustParseAddr("2001:db8::7")},
+		`{"v":1,"a":"::"}`:                                            {},
+		`{"v":1,"a":"fe80::7%eth0"}`:                                  {},
+		`{"v":1,"a":7}`:                                               {},
 		`{"v":1,"m":"192.0.2.7"}`:                                     {},
 		`{"v":1,"m":"[2001:db8::1]:443"}`:                             {Media: "[2001:db8::1]:443"},
 		`{"v":1,"m":"192.0.2.7:0"}`:                                   {},

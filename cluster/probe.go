@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,9 @@ type ProberConfig struct {
 	// Ask asks a member how it is, over its public address. It must end with
 	// its context.
 	Ask func(ctx context.Context, m Member) (ProbeAnswer, error)
+	// Routes tells whether this machine has a way to an address at all: who has
+	// none to a family says nothing of it. Nil: it has to all.
+	Routes func(netip.Addr) bool
 	// Own is how far we have the streams ourselves; nil: we have no media.
 	Own    func() Positions
 	Logger *slog.Logger
@@ -89,7 +93,12 @@ func (p *Prober) Run(ctx context.Context) error {
 }
 
 // Reaches says whether a relay answers our own probes, with fresh media.
-func (p *Prober) Reaches(name string) bool {
+func (p *Prober) Reaches(name string) bool { return p.reaches(name) }
+
+// ReachesSecond says so of its second address.
+func (p *Prober) ReachesSecond(name string) bool { return p.reaches(name + secondMark) }
+
+func (p *Prober) reaches(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[name]
@@ -108,8 +117,9 @@ func (p *Prober) Snapshot() ProbeSnapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := ProbeSnapshot{Doubt: p.doubt, Results: make(map[Failure]int64, len(p.results))}
-	for _, t := range p.targets {
+	for name, t := range p.targets {
 		switch {
+		case isSecond(name):
 		case t.up:
 			s.Up++
 		case t.down:
@@ -122,7 +132,8 @@ func (p *Prober) Snapshot() ProbeSnapshot {
 	return s
 }
 
-// due returns the members that we probe now.
+// due returns the members that we probe now, and those with a second address that
+// we have a way to once more, as they are there.
 func (p *Prober) due() []Member {
 	members := p.cfg.Members()
 	var self Member
@@ -143,7 +154,9 @@ func (p *Prober) due() []Member {
 	if self.overlooksAll() {
 		due = append(due, p.lost()...)
 	}
-	return due
+	return slices.DeleteFunc(withSeconds(due), func(m Member) bool {
+		return isSecond(m.Name) && p.cfg.Routes != nil && !p.cfg.Routes(m.PublicAddr())
+	})
 }
 
 func (p *Prober) lost() []Member {
@@ -246,7 +259,7 @@ func (p *Prober) round(ctx context.Context) {
 func (p *Prober) conclude(due []Member, positions []Positions, failures []Failure) {
 	var answered []Positions
 	for i := range due {
-		if failures[i] == "" {
+		if failures[i] == "" && !isSecond(due[i].Name) { // no relay counts twice
 			answered = append(answered, positions[i])
 		}
 	}
@@ -283,12 +296,35 @@ func (p *Prober) settle(due []Member, failures []Failure, known Positions) {
 }
 
 // weigh asks whether it may be us who are cut off: over 30 % of the relays, and
-// more than one, were lost at once. It needs p.mu.
+// more than one, were lost at once. Of second addresses it is asked by itself,
+// since we may be cut off from one family. It needs p.mu.
 func (p *Prober) weigh(now time.Time) {
+	relays, seconds := p.weighThose(now, false), p.weighThose(now, true)
+	doubt := relays.doubt || seconds.doubt
+	up, lost := relays.up+seconds.up, relays.lost+seconds.lost
+	if doubt && !p.doubt {
+		p.cfg.Logger.Warn("many relays lost at once: this node may be cut off itself, and leaves the verdict to others",
+			"lost", lost, "of", lost+up)
+	}
+	if !doubt && p.doubt {
+		p.cfg.Logger.Info("this node trusts its probes again", "up", up, "lost", lost)
+	}
+	p.doubt = doubt
+}
+
+// weighed is how many answer, and how many were lost at once.
+type weighed struct {
+	up, lost int
+	doubt    bool
+}
+
+// weighThose weighs the first or the second addresses. It needs p.mu.
+func (p *Prober) weighThose(now time.Time, second bool) weighed {
 	var lost []*target
 	up := 0
-	for _, t := range p.targets {
+	for name, t := range p.targets {
 		switch {
+		case isSecond(name) != second:
 		case t.up:
 			up++
 		case t.down && (t.doubtful || now.Sub(t.since) <= atOnce):
@@ -299,14 +335,7 @@ func (p *Prober) weigh(now time.Time) {
 	for _, t := range lost {
 		t.doubtful = doubt
 	}
-	if doubt && !p.doubt {
-		p.cfg.Logger.Warn("many relays lost at once: this node may be cut off itself, and leaves the verdict to others",
-			"lost", len(lost), "of", len(lost)+up)
-	}
-	if !doubt && p.doubt {
-		p.cfg.Logger.Info("this node trusts its probes again", "up", up, "lost", len(lost))
-	}
-	p.doubt = doubt
+	return weighed{up: up, lost: len(lost), doubt: doubt}
 }
 
 // wake lets the news be told.
@@ -336,7 +365,7 @@ func (p *Prober) tellNews(ctx context.Context) {
 // untold returns the opinions that are new, in the order of the relays' names,
 // and takes back those on members that we do not probe any more.
 func (p *Prober) untold() []Verdict {
-	due, members := namesOf(p.due()), namesOf(p.cfg.Members())
+	due, members := namesOf(p.due()), namesOf(withSeconds(p.cfg.Members()))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var news []Verdict
@@ -379,11 +408,11 @@ func (p *Prober) readAnswer(m Member, answer ProbeAnswer, err error) (Positions,
 	switch {
 	case err != nil:
 		return nil, failureOf(err)
-	case answer.Name != m.Name: // another life, or another node, at that address
+	case answer.Name != ownerOf(m.Name): // another life, or another node, at that address
 		return nil, FailureWrong
 	}
 	if p.cfg.Lost != nil {
-		p.cfg.Lost.answered(m.Name, answer.Status)
+		p.cfg.Lost.answered(answer.Name, answer.Status)
 	}
 	return answer.Streams, ""
 }

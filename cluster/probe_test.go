@@ -23,10 +23,12 @@ type ward struct {
 	members []Member
 	change  chan struct{}
 	relays  map[string]*patient
-	cuts    map[[2]string]bool // prober, relay
+	cuts    map[[2]string]bool // prober, relay, or NAME:2 for its second address
 	asked   map[string]int     // by prober and relay
 	probers map[string]*Prober
 	stalled bool // the source stands still
+
+	stranded bool // no prober has a way to second addresses
 
 	stop    context.CancelFunc
 	ctx     context.Context
@@ -76,7 +78,12 @@ func (w *ward) add(m Member) {
 		Changed:  w.changed,
 		Verdicts: verdicts,
 		Ask:      func(ctx context.Context, to Member) (ProbeAnswer, error) { return w.answer(ctx, m.Name, to) },
-		Logger:   slog.New(slog.DiscardHandler),
+		Routes: func(netip.Addr) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return !w.stranded
+		},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	w.edit(func() {
 		w.members = append(slices.Clone(w.members), m)
@@ -153,7 +160,8 @@ func (w *ward) spread(from string, v Verdict) {
 func (w *ward) answer(ctx context.Context, prober string, m Member) (ProbeAnswer, error) {
 	w.mu.Lock()
 	w.asked[prober+" "+m.Name]++
-	relay, asker, cut := *w.relays[m.Name], *w.relays[prober], w.cuts[[2]string{prober, m.Name}]
+	name := ownerOf(m.Name)
+	relay, asker, cut := *w.relays[name], *w.relays[prober], w.cuts[[2]string{prober, m.Name}]
 	stalled := w.stalled
 	w.mu.Unlock()
 	switch {
@@ -167,7 +175,7 @@ func (w *ward) answer(ctx context.Context, prober string, m Member) (ProbeAnswer
 	if stalled {
 		end = time.Unix(946684800, 0)
 	}
-	return ProbeAnswer{Name: m.Name, Streams: Positions{"theatre": {End: end, Step: 225 * time.Millisecond}}}, nil
+	return ProbeAnswer{Name: name, Streams: Positions{"theatre": {End: end, Step: 225 * time.Millisecond}}}, nil
 }
 
 // healthy is what a member thinks of a relay.

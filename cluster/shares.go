@@ -11,8 +11,8 @@ import (
 // while no relay serves.
 //
 // IPv4 and IPv6 addresses are never in one answer: a share is that among the
-// members of its own family, and those of a family are 1 together unless nobody
-// of it is named.
+// members of its first address's family, and those of a family are 1 together
+// unless nobody of it is named, or some have their second address in it.
 func Shares(members []Member, originMayServe bool) []float64 {
 	named := Serving(members)
 	if len(named) == 0 && originMayServe {

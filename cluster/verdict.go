@@ -197,7 +197,7 @@ func (v *Verdicts) snapshot() []Verdict {
 	all := make([]Verdict, 0, v.count)
 	for target, byProber := range v.given {
 		for prober, one := range byProber {
-			if alive[target] && alive[prober] {
+			if alive[ownerOf(target)] && alive[prober] {
 				all = append(all, one)
 				continue
 			}

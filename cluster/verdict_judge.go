@@ -41,7 +41,7 @@ func sameSlice(a, b []Member) bool {
 
 // report logs each relay that is withdrawn, or back, once.
 func (v *Verdicts) report(members []Member, judged map[string]judgement, before, after map[string]bool) {
-	for _, m := range members {
+	for _, m := range withSeconds(members) {
 		if before[m.Name] == after[m.Name] {
 			continue
 		}

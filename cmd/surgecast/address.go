@@ -15,6 +15,7 @@ import (
 type reach struct {
 	Address netip.Addr // all listeners bind it
 	Public  netip.Addr // where viewers come, where that is another; else invalid
+	Second  netip.Addr // of the other family, where viewers come as well; else invalid
 }
 
 // locator finds out where a node is. Nothing of it is kept: a clone of this
@@ -44,6 +45,7 @@ func (l locator) locate(ctx context.Context, flag netip.Addr) (reach, error) {
 	if r.Public == r.Address {
 		r.Public = netip.Addr{}
 	}
+	r.Second = l.second(r)
 	return r, nil
 }
 

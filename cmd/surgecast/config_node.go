@@ -34,6 +34,12 @@ type NodeConfig struct {
 	// service says, else what a seed sees.
 	PublicAddress Address `yaml:"public_address"`
 
+	// SecondAddress is an address of the other family of IP (IPv6 beside IPv4) at
+	// which viewers reach the node as well, at the same ports: auto, off, or an IP
+	// address of this machine. Viewers are told once another node has seen it there.
+	// Default auto: the only public one that the interface with Address has.
+	SecondAddress SecondAddress `yaml:"second_address"`
+
 	// Metadata is where the cloud tells a machine who it is: auto, off, or a
 	// base URL. It is asked at the start, for at most 300 ms. Default auto:
 	// http://169.254.169.254.

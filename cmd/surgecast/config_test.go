@@ -187,11 +187,11 @@ func TestBadConfigs(t *testing.T) {
 		},
 		{
 			"a key like no other", "relay", "pool: surgecast", "wibblefrotz: 1", "",
-			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, metadata, parents, pool, pool_secret_file, ports, public_address, resolver, seeds, steering, tls, zone`,
+			`there is no key "wibblefrotz" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, metadata, parents, pool, pool_secret_file, ports, public_address, resolver, second_address, seeds, steering, tls, zone`,
 		},
 		{
 			"the origin's key on a relay", "relay", "pool: surgecast", "rtsp: {port: 1}", "",
-			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, metadata, parents, pool, pool_secret_file, ports, public_address, resolver, seeds, steering, tls, zone`,
+			`there is no key "rtsp" here: the keys are address, authority_public_key, capacity, dir, drain, dvr_bytes, limits, log, metadata, parents, pool, pool_secret_file, ports, public_address, resolver, second_address, seeds, steering, tls, zone`,
 		},
 		{
 			"key twice", "origin", "drain: 2s", "window: 30s", "",

@@ -120,6 +120,22 @@ func (a *Address) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// SecondAddress is one of the other family; the zero one: it is found out.
+type SecondAddress struct {
+	Address
+	Off bool
+}
+
+// UnmarshalText reads auto, off or an address.
+func (a *SecondAddress) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*a = SecondAddress{Off: true}
+		return nil
+	}
+	a.Off = false
+	return a.Address.UnmarshalText(text)
+}
+
 // HostPort is an IP address with a port: where a seed answers.
 type HostPort struct{ netip.AddrPort }
 

@@ -136,7 +136,7 @@ func isMeant(m cluster.Member, target string) bool {
 	if strings.HasPrefix(m.Name, strings.ToLower(target)) && len(target) >= leastNameBytes {
 		return true
 	}
-	for _, at := range []string{m.State.Media, m.State.Public} {
+	for _, at := range []string{m.State.Media, m.State.Public, m.SecondMedia()} {
 		host, _, err := net.SplitHostPort(at)
 		if err == nil && (target == at || target == host || target == "["+host+"]") {
 			return true

@@ -18,6 +18,10 @@ type environment struct {
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Routes tells whether the machine has a way to an address at all; nil: it has
+	// to all.
+	Routes func(address netip.Addr) bool
+
 	// Transport carries gossip from and to the address; nil for real sockets.
 	Transport func(bind string) (memberlist.Transport, error)
 
@@ -59,6 +63,10 @@ func realEnvironment() environment {
 		Dial:   (&net.Dialer{}).DialContext,
 		Kernel: os.DirFS("/proc/sys"),
 		Cards:  os.DirFS("/sys/class/net"),
+		Routes: func(address netip.Addr) bool {
+			_, err := sourceTowards(context.Background(), netip.AddrPortFrom(address, defaultViewerPort))
+			return err == nil
+		},
 
 		Interfaces: machineLinks,
 		Resolver:   resolver,

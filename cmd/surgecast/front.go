@@ -33,6 +33,7 @@ func (n *node) openFront(ctx context.Context) error {
 	_, n.inherited = plain.(*inheritedListener)
 	n.viewers = n.gate.Guard(plain, false)
 	if !n.config.TLS.On() {
+		n.openSecond(ctx)
 		return nil
 	}
 	n.tls, err = relay.NewTLS(relay.TLSConfig{
@@ -49,11 +50,12 @@ func (n *node) openFront(ctx context.Context) error {
 		return err
 	}
 	n.secure = relay.NewTLSListener(n.gate.Guard(secure, true), n.tls.Config())
+	n.openSecond(ctx)
 	return nil
 }
 
-// runFront serves both listeners: secure answers those who come by TLS.
-func (n *node) runFront(ctx context.Context, group *errgroup.Group, public, secure http.Handler) {
+// runFront serves the listeners for viewers.
+func (n *node) runFront(ctx context.Context, group *errgroup.Group, answers fronts) {
 	// A front that has drained ends first, and with it all else.
 	ctx, end := context.WithCancelCause(ctx)
 	group.Go(func() error {
@@ -66,16 +68,21 @@ func (n *node) runFront(ctx context.Context, group *errgroup.Group, public, secu
 		return nil
 	})
 	serve := func(listener net.Listener, handler http.Handler) {
+		if listener == nil {
+			return
+		}
 		group.Go(func() error {
 			n.awaitWarm(ctx)
 			return relay.Serve(ctx, listener, relay.NewHTTPServer(handler, n.log))
 		})
 	}
-	serve(n.viewers, public)
-	if n.secure == nil {
+	serve(n.viewers, answers.Plain)
+	serve(n.secure, answers.TLS)
+	serve(n.secondViewers, answers.SecondPlain)
+	serve(n.secondSecure, answers.SecondTLS)
+	if n.tls == nil {
 		return
 	}
-	serve(n.secure, secure)
 	group.Go(func() error {
 		// Only here: without files to read again, a hang-up ends the process as
 		// it ends others.
@@ -89,7 +96,7 @@ func (n *node) runFront(ctx context.Context, group *errgroup.Group, public, secu
 // isMember tells whether a node of the pool has the address.
 func (n *node) isMember(address netip.Addr) bool {
 	for _, m := range n.cluster.Members() {
-		if m.Address.Addr() == address {
+		if m.Address.Addr() == address || m.SecondAddr() == address {
 			return true
 		}
 	}
@@ -100,14 +107,20 @@ func (n *node) isMember(address netip.Addr) bool {
 // room here. Such a viewer is sent on only once, so it is the emptiest of four:
 // after a loss the viewers of one relay come to all others within a second, before
 // these know of each other's.
-func (n *node) elsewhere() string {
+func (n *node) elsewhere() string { return draw(cluster.Serving(n.others()), 4) }
+
+// secondElsewhere is elsewhere for who came over the other family.
+func (n *node) secondElsewhere() string { return draw(n.bySecond(cluster.Serving(n.others())), 4) }
+
+// others are the other nodes, without relays that are unfit.
+func (n *node) others() []cluster.Member {
 	var others []cluster.Member
 	for _, m := range n.sound() {
 		if !m.Self {
 			others = append(others, m)
 		}
 	}
-	return draw(cluster.Serving(others), 4)
+	return others
 }
 
 // secureBase is the base URL by which a viewer of a secure page reaches a

@@ -91,8 +91,10 @@ func (n *node) newDNS(c DNSConfig, viewers ServeViewers) (*cluster.DNS, error) {
 		NS:             c.servers(),
 		View:           n.cluster.Members,
 		Healthy:        n.healthy,
+		Second:         n.secondAnswers,
 		Lost:           n.cluster.Lost().Members,
 		Reached:        n.prober.Reaches,
+		ReachedSecond:  n.prober.ReachesSecond,
 		OriginMayServe: viewers != ServeNever,
 		RateLimit:      int(c.RateLimit),
 		ID:             n.cluster.Name(),
@@ -115,7 +117,7 @@ func (n *node) answering() error {
 // Run answers until ctx ends.
 func (s *nameserverNode) Run(ctx context.Context) error {
 	return s.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := s.run(ctx, group, s.public, s.public); err != nil {
+		if err := s.run(ctx, group, fronts{Plain: s.public, TLS: s.public}); err != nil {
 			return err
 		}
 		group.Go(func() error { return s.dns.Run(ctx) })

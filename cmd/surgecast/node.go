@@ -28,6 +28,7 @@ type node struct {
 	role       cluster.Role
 	address    netip.Addr   // all listeners bind it
 	public     netip.Addr   // where viewers come, if that is another
+	second     netip.Addr   // of the other family, where they come as well; may be invalid
 	network    netip.Prefix // of address, where an interface has it
 	env        environment
 	log        *slog.Logger
@@ -52,6 +53,9 @@ type node struct {
 	viewers net.Listener
 	tls     *relay.TLS   // nil without a certificate
 	secure  net.Listener // for viewers, by TLS; nil without a certificate
+	// The same at the second address; nil: not there.
+	secondViewers, secondSecure net.Listener
+
 	api     net.Listener // nil when turned off
 	cluster *cluster.Node
 	prober  *cluster.Prober
@@ -82,6 +86,7 @@ type nodeOptions struct {
 	Role    cluster.Role
 	Address netip.Addr
 	Public  netip.Addr  // may be invalid, as of reach
+	Second  netip.Addr  // may be invalid, as of reach
 	Cloud   *cloudQuery // may be nil
 	Env     environment
 	Logger  *slog.Logger
@@ -97,7 +102,7 @@ func findPlace(ctx context.Context, flag netip.Addr, config *NodeConfig) (nodeOp
 	log := config.Log.logger(os.Stderr)
 	cloud := env.askCloud(ctx, flag, config)
 	at, err := env.locate(ctx, flag, config, cloud, log)
-	return nodeOptions{Address: at.Address, Public: at.Public, Cloud: cloud, Env: env, Logger: log}, err
+	return nodeOptions{Address: at.Address, Public: at.Public, Second: at.Second, Cloud: cloud, Env: env, Logger: log}, err
 }
 
 // newNode takes what a node needs, in the order in which it can be refused;
@@ -108,6 +113,7 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		role:       o.Role,
 		address:    o.Address,
 		public:     o.Public,
+		second:     o.Second,
 		cloud:      o.Cloud,
 		clock:      newClock(o.Env.now),
 		hello:      newHelloKey(config.PoolSecret),
@@ -121,6 +127,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		token:      newAPIToken(),
 		departure:  new(relay.Departure),
 		drained:    make(chan struct{}),
+	}
+	if n.role == cluster.RoleNameServer { // it has no viewers; dns.addresses names those that are asked
+		n.second = netip.Addr{}
 	}
 	n.credential.Now = n.clock.Now
 	n.greeter = greeter{n.hello, n.client, o.Env.now}
@@ -185,6 +194,7 @@ func (n *node) newCluster() error {
 		Media:    n.viewers.Addr().String(),
 		Capacity: int64(n.headroom.Told(0)),
 		Public:   n.publicMedia(),
+		Second:   n.second,
 		Slots:    n.slots.Room().Best,
 		Version:  version(),
 	}
@@ -212,7 +222,7 @@ func (n *node) newCluster() error {
 // Close gives back what newNode took, the last first.
 func (n *node) Close() error {
 	var errs []error
-	for _, listener := range []net.Listener{n.api, n.secure, n.viewers} {
+	for _, listener := range []net.Listener{n.api, n.secondSecure, n.secondViewers, n.secure, n.viewers} {
 		if listener == nil {
 			continue
 		}
@@ -227,15 +237,14 @@ func (n *node) Close() error {
 	return errors.Join(errs...)
 }
 
-// run starts what every node runs; public answers those who come in cleartext,
-// secure those who come by TLS. The first of a group to return ends all.
-func (n *node) run(ctx context.Context, group *errgroup.Group, public, secure http.Handler) error {
+// run starts what every node runs. The first of a group to return ends all.
+func (n *node) run(ctx context.Context, group *errgroup.Group, answers fronts) error {
 	group.Go(func() error { return n.cluster.Run(ctx) })
 	group.Go(func() error { return n.prober.Run(ctx) })
 	group.Go(func() error { return n.keepClock(ctx) })
 	group.Go(func() error { return n.tellLoad(ctx) })
 	group.Go(func() error { return n.tellTree(ctx) })
-	n.runFront(ctx, group, public, secure)
+	n.runFront(ctx, group, answers)
 	group.Go(func() error { return n.tellManager(ctx) })
 	n.advise()
 	if n.api == nil {

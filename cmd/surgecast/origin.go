@@ -59,6 +59,7 @@ type originNode struct {
 	originIngest
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
+	second fronts       // both, for those who come to the second address
 }
 
 // newOriginNode builds an origin in boot order; nothing is served before Run.
@@ -101,12 +102,19 @@ func (o *originNode) build(_ context.Context) (err error) {
 			return err
 		}
 	}
-	director := &director{members: o.sound}
-	o.public = o.newPublic(director.Redirect, o.newSteering(false))
-	if o.tls != nil {
-		o.byTLS = o.newPublic(func() string { return o.secureBase(director.Redirect()) }, o.newSteering(true))
-	}
+	first, second := &director{members: o.sound}, &director{members: o.sound, by: o.bySecond}
+	o.public, o.byTLS = o.newFront(first, false)
+	o.second.SecondPlain, o.second.SecondTLS = o.newFront(second, true)
 	return nil
+}
+
+// newFront is what the origin answers at one of its addresses; byTLS is nil
+// without a certificate.
+func (o *originNode) newFront(d *director, second bool) (plain, byTLS http.Handler) {
+	if o.tls != nil {
+		byTLS = o.newPublic(func() string { return o.secureBase(d.Redirect()) }, o.newSteering(true, second))
+	}
+	return o.newPublic(d.Redirect, o.newSteering(false, second)), byTLS
 }
 
 func (o *originNode) streams() []origin.StreamConfig {
@@ -161,7 +169,7 @@ func (o *originNode) ready() error {
 // Run runs the origin until ctx ends and it has drained.
 func (o *originNode) Run(ctx context.Context) error {
 	return o.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := o.run(ctx, group, o.public, o.byTLS); err != nil {
+		if err := o.run(ctx, group, fronts{o.public, o.byTLS, o.second.SecondPlain, o.second.SecondTLS}); err != nil {
 			return err
 		}
 		if err := o.restore(ctx); err != nil {
@@ -198,5 +206,5 @@ func (o *originNode) surface() []any {
 	if o.dns != nil {
 		attributes = append(attributes, slog.String("dns", o.at(o.config.DNS.Port)))
 	}
-	return attributes
+	return append(attributes, o.secondSurface()...)
 }

@@ -56,7 +56,7 @@ func (n *node) ownStatus() nodeStatus {
 func statusOf(name string, s cluster.State) nodeStatus {
 	return nodeStatus{
 		Name: name, Role: string(s.Role), State: string(s.Status), Version: s.Version,
-		Address: cmp.Or(s.Public, s.Media), Tier: s.Tier, CapacityBitsPerSecond: float64(s.Capacity),
+		Address: cmp.Or(s.Public, s.Media), SecondAddress: cluster.Member{State: s}.SecondMedia(), Tier: s.Tier, CapacityBitsPerSecond: float64(s.Capacity),
 	}
 }
 

@@ -29,6 +29,7 @@ func (n *node) newProber() *cluster.Prober {
 		Ask: func(ctx context.Context, m cluster.Member) (cluster.ProbeAnswer, error) {
 			return n.probe(ctx, client, m)
 		},
+		Routes: n.env.Routes,
 		Own:    func() cluster.Positions { return positions(n.store) },
 		Logger: n.log,
 	})

@@ -10,6 +10,7 @@ import (
 // director sends new sessions from the origin to the pool.
 type director struct {
 	members func() []cluster.Member
+	by      func(relays []cluster.Member) []cluster.Member // leaves those that the viewers reach; nil: all
 }
 
 // Redirect returns the base URL of a serving relay, the emptier of two that are
@@ -17,12 +18,19 @@ type director struct {
 // empty one: its relays tell viewers by themselves when to come again.
 func (d *director) Redirect() string {
 	members := d.members()
-	if base := draw(cluster.Serving(members), 2); base != "" {
+	if base := draw(d.reached(cluster.Serving(members)), 2); base != "" {
 		return base
 	}
-	return draw(slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
+	return draw(d.reached(slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
 		return m.State.Role != cluster.RoleRelay || m.State.Status != cluster.StatusFull
-	}), 2)
+	})), 2)
+}
+
+func (d *director) reached(relays []cluster.Member) []cluster.Member {
+	if d.by == nil {
+		return relays
+	}
+	return d.by(relays)
 }
 
 // draw returns the base URL of the emptiest of so many that are drawn of the

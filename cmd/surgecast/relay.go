@@ -65,6 +65,7 @@ type relayNode struct {
 	*node
 	public http.Handler
 	byTLS  http.Handler // public, for those who come by TLS
+	second fronts       // both, for those who come to the second address
 	known  atomic.Bool  // it has had the window of each stream that was on air
 }
 
@@ -112,13 +113,11 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 	n.routeDrain(pool)
 	server := relay.ServerConfig{
 		Departure:  n.departure,
-		Elsewhere:  n.elsewhere,
 		Store:      n.store,
 		Credential: n.credential,
 		Load:       n.load,
 		Slots:      n.slots,
 		Logger:     n.log,
-		Steering:   n.newSteering(false),
 		Admission:  n.headroom.admission,
 		Restoring:  func() bool { return !r.known.Load() },
 		Ready:      r.ready,
@@ -127,13 +126,21 @@ func newRelayNode(ctx context.Context, config *RelayConfig, options nodeOptions)
 		Hello:      http.HandlerFunc(n.serveHello),
 		Player:     player.Handler(),
 	}
-	r.public = relay.NewServer(server)
-	if n.tls != nil {
-		server.Elsewhere = func() string { return n.secureBase(n.elsewhere()) }
-		server.Steering = n.newSteering(true)
-		r.byTLS = relay.NewServer(server)
-	}
+	r.public, r.byTLS = n.newFront(server, n.elsewhere, false)
+	r.second.SecondPlain, r.second.SecondTLS = n.newFront(server, n.secondElsewhere, true)
 	return r, nil
+}
+
+// newFront is what a relay answers at one of its addresses; byTLS is nil without
+// a certificate.
+func (n *node) newFront(c relay.ServerConfig, elsewhere func() string, second bool) (plain, byTLS http.Handler) {
+	c.Elsewhere, c.Steering = elsewhere, n.newSteering(false, second)
+	plain = relay.NewServer(c)
+	if n.tls != nil {
+		c.Elsewhere, c.Steering = func() string { return n.secureBase(elsewhere()) }, n.newSteering(true, second)
+		byTLS = relay.NewServer(c)
+	}
+	return plain, byTLS
 }
 
 // parents returns what tells whom to fetch from: those of the configuration, or
@@ -167,7 +174,7 @@ func (r *relayNode) origins() []string {
 // Run runs the relay until ctx ends and it has drained.
 func (r *relayNode) Run(ctx context.Context) error {
 	return r.live(ctx, func(ctx context.Context, group *errgroup.Group) error {
-		if err := r.run(ctx, group, r.public, r.byTLS); err != nil {
+		if err := r.run(ctx, group, fronts{r.public, r.byTLS, r.second.SecondPlain, r.second.SecondTLS}); err != nil {
 			return err
 		}
 		group.Go(func() error { return r.follower.Run(ctx) })
@@ -187,7 +194,7 @@ func (r *relayNode) surface() []any {
 	if r.tls != nil {
 		attributes = append(attributes, slog.String("tls", r.at(r.config.TLS.Port)))
 	}
-	return attributes
+	return append(attributes, r.secondSurface()...)
 }
 
 // ready tells why the relay is not to be listed.

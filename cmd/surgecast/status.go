@@ -77,6 +77,10 @@ type nodeStatus struct {
 	Address string `json:"address"` // where viewers and relays reach it
 	Version string `json:"version"`
 
+	// SecondAddress is of the other family of IP, where viewers reach it as well;
+	// "": nowhere.
+	SecondAddress string `json:"second_address,omitempty"`
+
 	Tier   int    `json:"tier"`             // hops from the origin, 1 to 3; 0: not known, or none
 	Parent string `json:"parent,omitempty"` // where it fetches from; "": not known
 

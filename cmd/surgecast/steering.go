@@ -37,6 +37,7 @@ type steering struct {
 	view   func() []cluster.Member
 	own    func() ownLoad
 	secure bool // for viewers who come by TLS
+	second bool // for viewers who come to the second address
 	rng    *rand.Rand
 
 	mu   sync.Mutex
@@ -44,8 +45,8 @@ type steering struct {
 }
 
 // newSteering returns what a listener tells its viewers of the pool.
-func (n *node) newSteering(secure bool) *relay.Steering {
-	s := &steering{node: n, view: n.sound, own: n.headroom.ownLoad, secure: secure, rng: rand.New(shared{})}
+func (n *node) newSteering(secure, second bool) *relay.Steering {
+	s := &steering{node: n, view: n.sound, own: n.headroom.ownLoad, secure: secure, second: second, rng: rand.New(shared{})}
 	return relay.NewSteering(s.config())
 }
 
@@ -237,9 +238,14 @@ func (s *steering) reachable(relays []cluster.Member) []cluster.Member {
 }
 
 // pathway is the way to one relay. False: viewers can't take it, for the
-// certificate does not stand for its name.
+// certificate does not stand for its name, or it is not in their family of IP. A
+// name has the addresses of both.
 func (s *steering) pathway(m cluster.Member) (relay.Pathway, bool) {
-	host, port, err := net.SplitHostPort(m.PublicMedia())
+	media := m.PublicMedia()
+	if s.second && s.node.config.Steering != SteerNames {
+		media = s.node.secondMedia(m)
+	}
+	host, port, err := net.SplitHostPort(media)
 	if err != nil {
 		return relay.Pathway{}, false
 	}
