@@ -102,6 +102,10 @@ func (n *Node) setPeers(peers []netip.AddrPort) {
 	}
 }
 
+// Peers are the gossip addresses of the members that were there last, sorted, at
+// most 64: at first those of the file.
+func (n *Node) Peers() []netip.AddrPort { return slices.Clone(n.lastPeers()) }
+
 func (n *Node) lastPeers() []netip.AddrPort {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -57,9 +57,10 @@ type originNode struct {
 	origin *origin.Origin
 	witnesses
 	originIngest
-	public http.Handler
-	byTLS  http.Handler // public, for those who come by TLS
-	second fronts       // both, for those who come to the second address
+	public     http.Handler
+	byTLS      http.Handler // public, for those who come by TLS
+	remembered *remembered
+	second     fronts // both, for those who come to the second address
 }
 
 // newOriginNode builds an origin in boot order; nothing is served before Run.
@@ -102,7 +103,8 @@ func (o *originNode) build(_ context.Context) (err error) {
 			return err
 		}
 	}
-	first, second := &director{members: o.sound}, &director{members: o.sound, by: o.bySecond}
+	o.remembered = &remembered{node: o.node}
+	first, second := &director{members: o.remembered.members}, &director{members: o.remembered.members, by: o.bySecond}
 	o.public, o.byTLS = o.newFront(first, false)
 	o.second.SecondPlain, o.second.SecondTLS = o.newFront(second, true)
 	return nil
@@ -176,6 +178,7 @@ func (o *originNode) Run(ctx context.Context) error {
 			return err
 		}
 		group.Go(func() error { return o.runRecorded(ctx) })
+		group.Go(func() error { return o.remembered.run(ctx) })
 		if o.dns != nil {
 			group.Go(func() error { return o.dns.Run(ctx) })
 		}
