@@ -3,6 +3,7 @@ package origin
 import (
 	"cmp"
 	"math"
+	"time"
 
 	"surgecast/relay"
 )
@@ -34,15 +35,16 @@ type follower struct {
 	next      int64 // when the next frame is due
 	usual     int64 // duration of the latest frame
 	due       []leadSegment
-	until     int64 // decoding time of the frame behind the first of due; 0: not known
-	exact     bool  // frames fill a segment to its end
-	opened    bool  // the first of due has a part
-	lost      bool  // there are no media
-	hopes     bool  // lost, but they may begin with the first of due
-	gone      bool  // nothing more will come, there is no need for patience
-	news      bool  // not published yet
-	bytes     int   // in the open segment
-	frames    int   // in the open segment
+	until     int64     // decoding time of the frame behind the first of due; 0: not known
+	exact     bool      // frames fill a segment to its end
+	opened    bool      // the first of due has a part
+	lost      bool      // there are no media
+	hopes     bool      // lost, but they may begin with the first of due
+	gone      bool      // nothing more will come, there is no need for patience
+	news      bool      // not published yet
+	told      time.Time // of the latest news
+	bytes     int       // in the open segment
+	frames    int       // in the open segment
 	report    func(closedSegment)
 }
 
@@ -82,6 +84,16 @@ func (f *follower) open(start int64, random bool, lead relay.Segment) {
 
 // close tells that the lead's open segment ended there.
 func (f *follower) close(end int64) { f.due[len(f.due)-1].end = end }
+
+// early tells whether a segment would be closed right behind the news of a part
+// of it. hls.js (1.7.4) takes a segment for loaded that closes between its
+// request for the last but one part and having it in its buffer: it asks for no
+// more until that segment's parts leave the list, and stands for 5 s. Frames of
+// sound come in bursts, so that this was seen in most runs on a busy machine.
+// Half a part is sooner than a last part is due, and longer than a fetch.
+func (f *follower) early(now time.Time) bool {
+	return f.opened && f.due[0].end != forever && now.Sub(f.told) < ticksDuration(f.segmenter.partMax/2, f.rate)
+}
 
 // advance takes what is known to belong to the lead's segments, the open one
 // reaching at least to reached.

@@ -281,7 +281,7 @@ func (p *packager) emit(pieces []piece) error {
 // publish brings the others to where the lead is, and publishes the lists that
 // have news; lead tells whether the leading one has.
 func (p *packager) publish(lead bool) error {
-	all := []*timeline{p.timeline}
+	all, now := []*timeline{p.timeline}, time.Now()
 	var news []*timeline
 	if lead {
 		news = append(news, p.timeline)
@@ -289,9 +289,11 @@ func (p *packager) publish(lead bool) error {
 	for _, one := range p.beside() {
 		var err error
 		f := one.state()
-		if p.run.segmenter.pending == nil {
+		switch {
+		case p.run.segmenter.pending == nil:
 			err = one.seal()
-		} else {
+		case f.early(now): // the next frame of any rendition brings us here again
+		default:
 			err = f.advance(p.inTicks(f.rate, p.run.last+p.run.first.offset))
 		}
 		if err != nil {
@@ -300,7 +302,7 @@ func (p *packager) publish(lead bool) error {
 		p.timeline.reach(ticksDuration(f.next, f.rate))
 		all = append(all, f.timeline)
 		if f.news {
-			f.news = false
+			f.news, f.told = false, now
 			news = append(news, f.timeline)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"surgecast/origin"
@@ -138,6 +139,7 @@ func (in *inspector) play(p *origin.Publication, source *origintest.Source, leng
 			if err := p.Write(u); err != nil {
 				in.Fatal(err)
 			}
+			synctest.Wait() // a slate publishes at the same moments, and one list at a time
 			in.look()
 		}
 	}

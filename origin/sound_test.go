@@ -73,6 +73,57 @@ func TestSoundComesLate(t *testing.T) {
 	}
 }
 
+// Where frames of sound come many at once, no segment of theirs is closed right
+// behind the news of a part of it: hls.js stands then.
+func TestSoundInBursts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStageWith(t, t.TempDir(), separate())
+		source := &origintest.Source{FPS: 25, GOP: 25, Audio: true}
+		p := s.publish(source)
+		in := inspect(s)
+		in.apart = true
+		var (
+			held   []origin.Unit
+			last   *relay.Version
+			lastAt time.Time
+			closed int
+		)
+		look := func() {
+			in.look()
+			r := in.renditions["audio-0"]
+			if r == nil || r.last == last {
+				return
+			}
+			if last != nil && len(last.Playlist.Open.Parts) > 0 && r.last.Playlist.OpenSequence() > last.Playlist.OpenSequence() {
+				closed++
+				if spent := time.Since(lastAt); spent < last.Playlist.PartTarget/2 {
+					t.Errorf("a segment is closed %v after the part before", spent)
+				}
+			}
+			last, lastAt = r.last, time.Now()
+		}
+		in.play(p, source, 20*time.Second, func(u origin.Unit) bool {
+			now := []origin.Unit{u}
+			if u.Track == 1 {
+				held, now = append(held, u), nil
+				if len(held) == 13 {
+					held, now = nil, held
+				}
+			}
+			for _, u := range now {
+				if err := p.Write(u); err != nil {
+					t.Fatal(err)
+				}
+				look()
+			}
+			return true
+		})
+		if r := in.renditions["audio-0"]; r.gaps > 0 || closed < 15 {
+			t.Errorf("%d gaps, %d segments closed", r.gaps, closed)
+		}
+	})
+}
+
 // Where the sound is announced and missing at the first publication, no player
 // is promised any.
 func TestMissingSoundIsNotPromised(t *testing.T) {
