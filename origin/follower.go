@@ -86,11 +86,11 @@ func (f *follower) open(start int64, random bool, lead relay.Segment) {
 func (f *follower) close(end int64) { f.due[len(f.due)-1].end = end }
 
 // early tells whether a segment would be closed right behind the news of a part
-// of it. hls.js (1.7.4) takes a segment for loaded that closes between its
-// request for the last but one part and having it in its buffer: it asks for no
-// more until that segment's parts leave the list, and stands for 5 s. Frames of
-// sound come in bursts, so that this was seen in most runs on a busy machine.
-// Half a part is sooner than a last part is due, and longer than a fetch.
+// of it. hls.js (1.7.4) takes a segment for loaded that closes between the
+// answer for its last but one part and that part being in the buffer: it asks
+// for no more until the segment's parts leave the list, and stands for 5 s.
+// Frames of sound come in bursts, so that this happens. Half a part is sooner
+// than a last part of sound is due, and mostly longer than a fetch.
 func (f *follower) early(now time.Time) bool {
 	return f.opened && f.due[0].end != forever && now.Sub(f.told) < ticksDuration(f.segmenter.partMax/2, f.rate)
 }
