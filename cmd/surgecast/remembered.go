@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,12 +56,7 @@ func (r *remembered) members() []cluster.Member {
 // hasRelay tells whether a relay is among members, whatever its state: then the
 // pool says where viewers are to go.
 func hasRelay(members []cluster.Member) bool {
-	for _, m := range members {
-		if m.State.Role == cluster.RoleRelay {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(members, func(m cluster.Member) bool { return m.State.Role == cluster.RoleRelay })
 }
 
 // run asks the last-known peers, each second in which the gossip shows no relay.
