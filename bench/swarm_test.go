@@ -153,17 +153,42 @@ func TestSwarmInLaps(t *testing.T) {
 	if err := lines.Decode(&event); err != nil || event.Event != "measuring" {
 		t.Fatalf("%q, %v", event.Event, err)
 	}
+	asked := func() int64 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		var all int64
+		for _, times := range s.asked {
+			all += int64(times)
+		}
+		return all
+	}
+	const unanswered = 4              // two viewers, each with a connection for lists and one for parts
+	fewest, most := int64(0), asked() // when the lap began; what came before the first is not in it
 	for n := range 2 {
-		time.Sleep(10 * streamPart) // what is measured is time
+		start := asked()
+		for deadline := time.Now().Add(20 * time.Second); asked() < start+40; {
+			if time.Now().After(deadline) {
+				t.Fatalf("lap %d: %d requests in 20 s", n, asked()-start)
+			}
+			time.Sleep(streamPart)
+		}
+		before := asked()
 		laps <- struct{}{}
 		var r swarmResult
 		if err := lines.Decode(&r); err != nil {
 			t.Fatal(err)
 		}
-		joined := 2 - 2*n // those of before count in the first
-		if r.Joined != joined || r.Requests < 20 || r.Requests > 60 || r.Answer.P50 <= 0 || r.Receipt.P50 < milliseconds(streamPart) || r.Seconds < 0.4 {
+		after := asked()
+		if joined := 2 - 2*n; r.Joined != joined { // those of before count in the first
+			t.Errorf("lap %d: %d joined, not %d", n, r.Joined, joined)
+		}
+		if r.Requests < before-most-unanswered || r.Requests > after-fewest+unanswered {
+			t.Errorf("lap %d: %d requests, not %d to %d", n, r.Requests, before-most, after-fewest)
+		}
+		if r.Answer.P50 <= 0 || r.Receipt.P50 < milliseconds(streamPart) || r.Seconds <= 0 {
 			t.Errorf("lap %d: %+v", n, r)
 		}
+		fewest, most = before, after
 	}
 	close(laps)
 	if err := <-ended; err != nil {
