@@ -3,11 +3,6 @@ package origin_test
 import (
 	"bytes"
 	"cmp"
-	"context"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,9 +15,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
-	"github.com/bluenviron/mediacommon/v2/pkg/formats/pmp4"
 
-	"surgecast/origin"
 	"surgecast/origin/origintest"
 )
 
@@ -43,15 +36,9 @@ func TestRTMPChangesThePicture(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, t.TempDir())
-			gate := origin.NewGate(origin.GateConfig{Origin: s.Origin})
-			r, err := origin.NewRTMP(origin.RTMPConfig{Listen: "127.0.0.1:0", Gate: gate})
-			if err != nil {
-				t.Fatal(err)
-			}
-			runBeside(t.Context(), t, r.Run)
-			film.push(t, r.Addr().String(), change.header, change.clock, s.look)
-			awaitNoFeeds(t.Context(), t, gate)
+			s := newRTMPStage(t)
+			film.push(t, s, change.header, change.clock)
+			awaitNoFeeds(t.Context(), t, s.gate)
 			s.look()
 			s.checkEach()
 			s.checkChange(t)
@@ -116,56 +103,27 @@ func (s *stage) width(t *testing.T, n int) int {
 // changingFilm is two pieces of pictures, with reordered ones, the second one
 // larger, and one of sound.
 type changingFilm struct {
-	pieces [2]*pmp4.Track
-	sound  *pmp4.Track
-	bodies map[*pmp4.Sample][]byte // of all samples, which share a reader
+	pieces [2]*filmTrack
+	sound  *filmTrack
 	coded  origintest.Coded
 }
 
 func newChangingFilm(t *testing.T, each time.Duration) *changingFilm {
 	t.Helper()
-	ffmpeg, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		t.Skip("ffmpeg is not installed: make deps")
-	}
-	f := &changingFilm{bodies: map[*pmp4.Sample][]byte{}}
-	for i, what := range []string{
-		"testsrc2=s=160x96:r=25 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -t 4",
-		"testsrc2=s=320x192:r=25 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -t 4",
-		"sine=r=48000 -c:a aac -t 8",
-	} {
-		path := filepath.Join(t.TempDir(), "piece.mp4")
-		encode := exec.CommandContext(t.Context(), ffmpeg, slices.Concat(
-			[]string{"-hide_banner", "-loglevel", "error", "-nostdin", "-f", "lavfi", "-i"}, strings.Fields(what), []string{path})...)
-		if output, err := encode.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, output)
-		}
-		coded, err := origintest.CodedFile(path, 0)
+	encode := func(what string) *filmTrack {
+		one, err := newFilmTrack(t, what, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range coded.Pictures {
+		return one
+	}
+	f := &changingFilm{sound: encode("sine=r=48000 -c:a aac -t 8")}
+	f.coded.Sounds = f.sound.coded.Sounds
+	for i, size := range []string{"160x96", "320x192"} {
+		f.pieces[i] = encode("testsrc2=s=" + size + ":r=25 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -t 4")
+		for _, p := range f.pieces[i].coded.Pictures {
 			p.At += time.Duration(i) * each
 			f.coded.Pictures = append(f.coded.Pictures, p)
-		}
-		f.coded.Sounds = append(f.coded.Sounds, coded.Sounds...)
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var p pmp4.Presentation
-		if err := p.Unmarshal(bytes.NewReader(text)); err != nil {
-			t.Fatal(err)
-		}
-		for _, sample := range p.Tracks[0].Samples {
-			if f.bodies[sample], err = sample.GetPayload(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if i < 2 {
-			f.pieces[i] = p.Tracks[0]
-		} else {
-			f.sound = p.Tracks[0]
 		}
 	}
 	return f
@@ -215,22 +173,13 @@ func (f *changingFilm) check(t *testing.T, out origintest.Coded) {
 
 // push sends the film in real time in one session; clock is by how much the
 // second piece is later than it should be, by its times.
-func (f *changingFilm) push(t *testing.T, address string, header bool, clock time.Duration, each func()) {
+func (f *changingFilm) push(t *testing.T, s *rtmpStage, header bool, clock time.Duration) {
 	t.Helper()
-	client := &gortmplib.Client{URL: &url.URL{Scheme: "rtmp", Host: address, Path: "/theatre/curtain"}, Publish: true}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := client.Initialize(ctx); err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
 	small, large := f.pieces[0].Codec.(*codecs.H264), f.pieces[1].Codec.(*codecs.H264)
 	picture := &gortmplib.Track{Codec: &rtmpcodecs.H264{SPS: small.SPS, PPS: small.PPS}}
 	sound := &gortmplib.Track{Codec: &rtmpcodecs.MPEG4Audio{Config: &f.sound.Codec.(*codecs.MPEG4Audio).Config}}
-	writer := &gortmplib.Writer{Conn: client, Tracks: []*gortmplib.Track{picture, sound}}
-	if err := writer.Initialize(); err != nil {
-		t.Fatal(err)
-	}
+	client, writer := s.begin(t, picture, sound)
+	defer client.Close()
 	// Units in the order of their times, each with what sends it.
 	type unit struct {
 		at   time.Duration
@@ -243,11 +192,11 @@ func (f *changingFilm) push(t *testing.T, address string, header bool, clock tim
 		var dts int64
 		for n, sample := range piece.Samples {
 			var nalus h264.AVCC
-			if err := nalus.Unmarshal(f.bodies[sample]); err != nil {
+			if err := nalus.Unmarshal(piece.bodies[n]); err != nil {
 				t.Fatal(err)
 			}
-			at := begins + mediaTime(dts, piece.TimeScale)
-			shown := begins + mediaTime(dts+int64(sample.PTSOffset), piece.TimeScale)
+			at := begins + piece.at(dts)
+			shown := begins + piece.at(dts+int64(sample.PTSOffset))
 			changes := i == 1 && n == 0
 			if changes && !header {
 				nalus = append(h264.AVCC{large.SPS, large.PPS}, nalus...)
@@ -262,16 +211,16 @@ func (f *changingFilm) push(t *testing.T, address string, header bool, clock tim
 			}})
 			dts += int64(sample.Duration)
 		}
-		begins += mediaTime(dts, piece.TimeScale)
+		begins += piece.at(dts)
 	}
 	var dts int64
-	for _, sample := range f.sound.Samples {
-		at := mediaTime(dts, f.sound.TimeScale)
+	for n, sample := range f.sound.Samples {
+		at := f.sound.at(dts)
 		jump := time.Duration(0)
 		if at >= begins/2 {
 			jump = clock
 		}
-		units = append(units, unit{at, func() error { return writer.WriteMPEG4Audio(sound, at+jump, f.bodies[sample]) }})
+		units = append(units, unit{at, func() error { return writer.WriteMPEG4Audio(sound, at+jump, f.sound.bodies[n]) }})
 		dts += int64(sample.Duration)
 	}
 	slices.SortStableFunc(units, func(a, b unit) int { return cmp.Compare(a.at, b.at) })
@@ -281,13 +230,9 @@ func (f *changingFilm) push(t *testing.T, address string, header bool, clock tim
 		if err := u.send(); err != nil {
 			t.Fatal(err)
 		}
-		each()
+		s.look()
 	}
 	time.Sleep(500 * time.Millisecond)
-}
-
-func mediaTime(ticks int64, scale uint32) time.Duration {
-	return time.Duration(ticks) * time.Second / time.Duration(scale)
 }
 
 // avcHeader is the sequence header of a codec.

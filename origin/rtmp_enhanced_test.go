@@ -1,12 +1,6 @@
 package origin_test
 
 import (
-	"bytes"
-	"context"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,19 +10,13 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
-	"github.com/bluenviron/mediacommon/v2/pkg/formats/pmp4"
 
-	"surgecast/origin"
 	"surgecast/origin/origintest"
 )
 
 // TestRTMPEnhanced pushes what plain RTMP has no name for, and what Debian's
 // ffmpeg does not push: H.265 with reordered pictures, and AV1.
 func TestRTMPEnhanced(t *testing.T) {
-	ffmpeg, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		t.Skip("ffmpeg is not installed: make deps")
-	}
 	for name, c := range map[string]struct {
 		encoder string
 		codecs  string
@@ -39,32 +27,18 @@ func TestRTMPEnhanced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join(t.TempDir(), "film.mp4")
-			encode := exec.CommandContext(t.Context(), ffmpeg, append(append([]string{
-				"-hide_banner", "-loglevel", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=s=160x96:r=25", "-t", "3", "-pix_fmt", "yuv420p", "-c:v",
-			}, strings.Fields(c.encoder)...), file)...)
-			encode.Env = append(os.Environ(), "SVT_LOG=1")
-			if output, err := encode.CombinedOutput(); err != nil {
-				t.Skipf("this ffmpeg does not encode it: %v\n%s", err, output)
-			}
-			in, err := origintest.CodedFile(file, c.start)
+			film, err := newFilmTrack(t, "testsrc2=s=160x96:r=25 -t 3 -pix_fmt yuv420p -c:v "+c.encoder, c.start)
 			if err != nil {
-				t.Fatal(err)
+				t.Skip("this ffmpeg does not encode it: ", err)
 			}
-			s := newStage(t, t.TempDir())
-			gate := origin.NewGate(origin.GateConfig{Origin: s.Origin})
-			r, err := origin.NewRTMP(origin.RTMPConfig{Listen: "127.0.0.1:0", Gate: gate})
-			if err != nil {
-				t.Fatal(err)
-			}
-			runBeside(t.Context(), t, r.Run)
-			pushRTMP(t, gate, r.Addr().String(), file)
-			awaitNoFeeds(t.Context(), t, gate)
+			s := newRTMPStage(t)
+			film.push(t, s)
+			awaitNoFeeds(t.Context(), t, s.gate)
 			out, err := origintest.CodedWindow(t.Context(), s.window)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c, err := origintest.Compare(in, out); err != nil || c.PicturesBefore+c.PicturesAfter > 0 {
+			if c, err := origintest.Compare(film.coded, out); err != nil || c.PicturesBefore+c.PicturesAfter > 0 {
 				t.Errorf("%+v, %v", c, err)
 			}
 			if index := string(s.store.Stream("theatre").Index()); !strings.Contains(index, c.codecs) || !strings.Contains(index, "RESOLUTION=160x96") {
@@ -74,66 +48,43 @@ func TestRTMPEnhanced(t *testing.T) {
 	}
 }
 
-// pushRTMP sends the pictures of a file, faster than in real time.
-func pushRTMP(t *testing.T, gate *origin.Gate, address, file string) {
+// push sends pictures, faster than in real time.
+func (f *filmTrack) push(t *testing.T, s *rtmpStage) {
 	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p pmp4.Presentation
-	if err := p.Unmarshal(bytes.NewReader(text)); err != nil {
-		t.Fatal(err)
-	}
-	from := p.Tracks[0]
 	track := &gortmplib.Track{Codec: &rtmpcodecs.AV1{}}
-	if c, ok := from.Codec.(*codecs.H265); ok {
-		track.Codec = &rtmpcodecs.H265{VPS: c.VPS, SPS: c.SPS, PPS: c.PPS}
+	hevc, is265 := f.Codec.(*codecs.H265)
+	if is265 {
+		track.Codec = &rtmpcodecs.H265{VPS: hevc.VPS, SPS: hevc.SPS, PPS: hevc.PPS}
 	}
-	client := &gortmplib.Client{URL: &url.URL{Scheme: "rtmp", Host: address, Path: "/theatre/curtain"}, Publish: true}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := client.Initialize(ctx); err != nil {
-		t.Fatal(err)
-	}
+	client, writer := s.begin(t, track)
 	defer client.Close()
-	writer := &gortmplib.Writer{Conn: client, Tracks: []*gortmplib.Track{track}}
-	if err := writer.Initialize(); err != nil {
-		t.Fatal(err)
-	}
 	var dts int64
-	for _, s := range from.Samples {
-		payload, err := s.GetPayload()
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := func(ticks int64) time.Duration {
-			return time.Duration(ticks) * time.Second / time.Duration(from.TimeScale)
-		}
+	for n, sample := range f.Samples {
 		var units [][]byte
-		if _, ok := track.Codec.(*rtmpcodecs.AV1); ok {
-			if err := (*av1.Bitstream)(&units).Unmarshal(payload); err != nil {
+		var err error
+		if is265 {
+			if err := (*h264.AVCC)(&units).Unmarshal(f.bodies[n]); err != nil {
 				t.Fatal(err)
 			}
-			err = writer.WriteAV1(track, at(dts), units)
+			err = writer.WriteH265(track, f.at(dts+int64(sample.PTSOffset)), f.at(dts), units)
 		} else {
-			if err := (*h264.AVCC)(&units).Unmarshal(payload); err != nil {
+			if err := (*av1.Bitstream)(&units).Unmarshal(f.bodies[n]); err != nil {
 				t.Fatal(err)
 			}
-			err = writer.WriteH265(track, at(dts+int64(s.PTSOffset)), at(dts), units)
+			err = writer.WriteAV1(track, f.at(dts), units)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		dts += int64(s.Duration)
+		dts += int64(sample.Duration)
 		time.Sleep(20 * time.Millisecond) // whether sound comes too is waited for
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if feeds := gate.Feeds(); len(feeds) > 0 && feeds[0].Units >= int64(len(from.Samples)) {
+		if feeds := s.gate.Feeds(); len(feeds) > 0 && feeds[0].Units >= int64(len(f.Samples)) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not all was published: %+v", gate.Feeds())
+			t.Fatalf("not all was published: %+v", s.gate.Feeds())
 		}
 	}
 }
