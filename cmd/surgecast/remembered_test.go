@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -32,48 +32,9 @@ func TestStoryOfAnOriginWithoutGossip(t *testing.T) {
 		<-s.origin.restored
 		s.publish(feed, &origintest.Source{FPS: 25, GOP: 25})
 		time.Sleep(10 * time.Second)
+		n := &newcomers{s, s.newcomer()}
+		n.expectSent("by gossip", storyRelay(0), storyRelay(1), storyRelay(2))
 
-		viewer := &http.Client{
-			Transport:     &http.Transport{DialContext: s.net.Host(storyViewer(0)).DialContext, DisableKeepAlives: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-		// sentTo is where the origin sends a new session; "" keeps it.
-		sentTo := func() string {
-			t.Helper()
-			response, err := viewer.Get(storyBase(storyOrigin()) + "/theatre/index.m3u8")
-			if err != nil {
-				t.Fatal(err)
-			}
-			response.Body.Close()
-			if response.StatusCode != http.StatusTemporaryRedirect {
-				return ""
-			}
-			to, err := url.Parse(response.Header.Get("Location"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return to.Hostname()
-		}
-		drawn := func() (got []string) {
-			t.Helper()
-			for range 40 {
-				if to := sentTo(); !slices.Contains(got, to) {
-					got = append(got, to)
-				}
-			}
-			slices.Sort(got)
-			return got
-		}
-		expect := func(when string, want ...string) {
-			t.Helper()
-			if got := drawn(); !slices.Equal(got, want) {
-				t.Errorf("%s sessions are sent to %q, want %q", when, got, want)
-			}
-		}
-		all := []string{storyRelay(0), storyRelay(1), storyRelay(2)}
-		expect("by gossip", all...)
-
-		// Restarted from its disk, while the gossip's port is blocked everywhere.
 		dir := s.killOrigin(stopFirst, stopFeed)
 		s.net.Shut(7946)
 		s.kill(2)
@@ -83,48 +44,110 @@ func TestStoryOfAnOriginWithoutGossip(t *testing.T) {
 		<-s.origin.restored
 		again, stopAgain := context.WithCancel(t.Context())
 		s.publish(again, &origintest.Source{FPS: 25, GOP: 25})
-		time.Sleep(2 * time.Second)
-		if n := len(s.origin.cluster.Members()); n != 1 {
-			t.Fatalf("the gossip has %d members: this proves nothing", n)
-		}
-		expect("restarted", all[:2]...)
-		s.net.Cut(storyOrigin(), storyRelay(0))
-		time.Sleep(2 * time.Second)
-		expect("with one that does not answer", all[1])
-		s.net.Cut(storyOrigin(), storyRelay(1))
-		time.Sleep(2 * time.Second)
-		expect("with none that does", "")
-
-		s.net.Heal(storyOrigin(), storyRelay(0))
-		s.net.Heal(storyOrigin(), storyRelay(1))
-		s.net.Open(7946)
-		for deadline := time.Now().Add(time.Minute); len(cluster.Serving(s.origin.cluster.Members())) < 2; time.Sleep(time.Second) {
-			if time.Now().After(deadline) {
-				t.Fatal("the pool did not come together again")
-			}
-		}
-		// They had taken themselves out, and come back when they are seen to serve.
-		for deadline := time.Now().Add(time.Minute); !slices.Equal(drawn(), all[:2]); time.Sleep(time.Second) {
-			if time.Now().After(deadline) {
-				t.Fatalf("by gossip again sessions are sent to %q, want %q", drawn(), all[:2])
-			}
-		}
-
-		// Running, and lost by gossip alone.
-		s.net.Shut(7946)
-		for deadline := time.Now().Add(5 * time.Minute); len(s.origin.cluster.Members()) > 1; time.Sleep(time.Second) {
-			if time.Now().After(deadline) {
-				t.Fatal("the gossip loses nobody")
-			}
-		}
-		expect("lost by gossip", all[:2]...)
-		time.Sleep(time.Minute)
-		expect("a minute later", all[:2]...)
-
+		n.afterRestart()
+		n.afterHealing()
+		n.lostByGossip()
 		stopAgain()
 		stop()
 		s.end()
 	})
+}
+
+// newcomers begin sessions at the origin of a story.
+type newcomers struct {
+	*story
+	client *http.Client
+}
+
+// newcomer is a viewer who follows no redirect, and makes a connection for each
+// request.
+func (s *story) newcomer() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DialContext: s.net.Host(storyViewer(0)).DialContext, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// sent are the hosts that forty of them are sent to by an address of the origin; ""
+// is itself.
+func (n *newcomers) sent(origin string) (hosts []string) {
+	n.t.Helper()
+	for range 40 {
+		response, err := n.client.Get("http://" + net.JoinHostPort(origin, "8080") + "/theatre/index.m3u8")
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		response.Body.Close()
+		host := ""
+		if response.StatusCode == http.StatusTemporaryRedirect {
+			to, err := response.Location()
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			host = to.Hostname()
+		}
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+func (n *newcomers) expectSent(when string, want ...string) {
+	n.t.Helper()
+	if got := n.sent(storyOrigin()); !slices.Equal(got, want) {
+		n.t.Errorf("%s sessions are sent to %q, want %q", when, got, want)
+	}
+}
+
+// within waits until something is so.
+func (n *newcomers) within(most time.Duration, what string, so func() bool) {
+	n.t.Helper()
+	for deadline := time.Now().Add(most); !so(); time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("not so after %v: %s; sessions are sent to %q", most, what, n.sent(storyOrigin()))
+		}
+	}
+}
+
+// afterRestart: from its disk, while the gossip's port is blocked everywhere and
+// one of three is gone.
+func (n *newcomers) afterRestart() {
+	time.Sleep(2 * time.Second)
+	if members := n.origin.cluster.Members(); len(members) != 1 {
+		n.t.Fatalf("the gossip has %d members: this proves nothing", len(members))
+	}
+	n.expectSent("restarted", storyRelay(0), storyRelay(1))
+	n.net.Cut(storyOrigin(), storyRelay(0))
+	time.Sleep(2 * time.Second)
+	n.expectSent("with one that does not answer", storyRelay(1))
+	n.net.Cut(storyOrigin(), storyRelay(1))
+	time.Sleep(2 * time.Second)
+	n.expectSent("with none that does", "")
+}
+
+// afterHealing: they had taken themselves out, and come back when they are seen to
+// serve.
+func (n *newcomers) afterHealing() {
+	n.net.Heal(storyOrigin(), storyRelay(0))
+	n.net.Heal(storyOrigin(), storyRelay(1))
+	n.net.Open(7946)
+	n.within(time.Minute, "the pool has come together", func() bool {
+		return len(cluster.Serving(n.origin.cluster.Members())) >= 2
+	})
+	n.within(time.Minute, "the two get sessions", func() bool {
+		return slices.Equal(n.sent(storyOrigin()), []string{storyRelay(0), storyRelay(1)})
+	})
+}
+
+// lostByGossip: while it runs, and by gossip alone.
+func (n *newcomers) lostByGossip() {
+	n.net.Shut(7946)
+	n.within(5*time.Minute, "the gossip has lost all", func() bool { return len(n.origin.cluster.Members()) <= 1 })
+	n.expectSent("lost by gossip", storyRelay(0), storyRelay(1))
+	time.Sleep(time.Minute)
+	n.expectSent("a minute later", storyRelay(0), storyRelay(1))
 }
 
 // A stranger who has got a relay's address meanwhile is not given the pool's

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -100,99 +99,97 @@ func TestStoryOfTwoFamilies(t *testing.T) {
 		feed, stopFeed := context.WithCancel(t.Context())
 		s.publish(feed, &origintest.Source{FPS: 25, GOP: 25})
 		time.Sleep(10 * time.Second)
-
-		names := s.nameServer()
-		v4 := []string{storyRelay(0), storyRelay(1), storyRelay(2)}
-		v6 := []string{storySecond(storyRelay(0)), storySecond(storyRelay(1))}
-		s.expectNamed(names, "live.example.org.", dns.TypeA, v4...)
-		s.expectNamed(names, "live.example.org.", dns.TypeAAAA, v6...)
-		own := cluster.RelayID(netip.MustParseAddr(storyRelay(1))) + ".live.example.org."
-		s.expectNamed(names, own, dns.TypeA, v4[1])
-		s.expectNamed(names, own, dns.TypeAAAA, v6[1])
-
-		viewer := &http.Client{
-			Transport:     &http.Transport{DialContext: s.net.Host(storyViewer(0)).DialContext, DisableKeepAlives: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		f := &families{
+			newcomers: &newcomers{s, s.newcomer()}, names: s.nameServer(),
+			v4:  []string{storyRelay(0), storyRelay(1), storyRelay(2)},
+			v6:  []string{storySecond(storyRelay(0)), storySecond(storyRelay(1))},
+			own: cluster.RelayID(netip.MustParseAddr(storyRelay(1))) + "." + familiesZone,
 		}
-		get := func(host, path string) *http.Response {
-			t.Helper()
-			response, err := viewer.Get("http://" + net.JoinHostPort(host, "8080") + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return response
-		}
-		// sentTo is where the origin's two addresses send new sessions.
-		sentTo := func(host string) (all []string) {
-			for range 40 {
-				response := get(host, "/theatre/index.m3u8")
-				response.Body.Close()
-				at, err := response.Location()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if to := at.Hostname(); !slices.Contains(all, to) {
-					all = append(all, to)
-				}
-			}
-			slices.Sort(all)
-			return all
-		}
-		// told are the hosts of the pathways that a viewer at a relay's address is told.
-		told := func(host string) (all []string) {
-			response := get(host, "/steering/theatre?_HLS_throughput=1000000")
-			defer response.Body.Close()
-			var m steeringManifest
-			if err := json.NewDecoder(response.Body).Decode(&m); err != nil {
-				t.Fatal(err)
-			}
-			return slices.Sorted(slices.Values(m.Priority))
-		}
-		id := func(i int) string { return cluster.RelayID(netip.MustParseAddr(storyRelay(i))) }
-		expect := func(what string, got []string, want ...string) {
-			t.Helper()
-			slices.Sort(want)
-			if !slices.Equal(got, want) {
-				t.Errorf("%s: %v, want %v", what, got, want)
-			}
-		}
-		expect("sent over IPv4", sentTo(storyOrigin()), v4...)
-		expect("sent over IPv6", sentTo(storySecond(storyOrigin())), v6...)
-		expect("steered over IPv4", told(storyRelay(0)), id(0), id(1), id(2))
-		expect("steered over IPv6", told(v6[0]), id(0), id(1))
-		master := get(v6[0], "/theatre/index.m3u8")
-		var text strings.Builder
-		if err := master.Write(&text); err != nil || !strings.Contains(text.String(), "http://["+v6[1]+"]:8080/") || strings.Contains(text.String(), "http://10.") {
-			t.Errorf("over IPv6 a multivariant playlist says\n%s", text.String())
-		}
-		if status := s.relays[1].ownStatus(); status.SecondAddress != "["+v6[1]+"]:8080" || status.Address != storyRelay(1)+":8080" {
-			t.Errorf("its status: %+v", status)
-		}
-
-		probers := []string{storyOrigin(), storyRelay(0), storyRelay(2)}
-		for _, one := range probers {
-			s.net.Cut(one, v6[1])
-		}
-		time.Sleep(5 * time.Second)
-		s.expectNamed(names, "live.example.org.", dns.TypeA, v4...)
-		s.expectNamed(names, "live.example.org.", dns.TypeAAAA, v6[0])
-		s.expectNamed(names, own, dns.TypeA, v4[1])
-		s.expectNamed(names, own, dns.TypeAAAA)
-		expect("sent over IPv6 while one fails", sentTo(storySecond(storyOrigin())), v6[0])
-		expect("sent over IPv4 while one fails", sentTo(storyOrigin()), v4...)
-		if got := s.relays[1].status(); got != cluster.StatusServing {
-			t.Errorf("the relay is %s", got)
-		}
-		for _, one := range probers {
-			s.net.Heal(one, v6[1])
-		}
-		time.Sleep(5 * time.Second)
-		s.expectNamed(names, "live.example.org.", dns.TypeAAAA, v6...)
-
+		f.allWell()
+		f.secondFails()
 		stopFeed()
 		stop()
 		s.end()
 	})
+}
+
+// families is a pool whose nodes but one have both, and its DNS.
+type families struct {
+	*newcomers
+	names  *cluster.DNS
+	v4, v6 []string // the relays'
+	own    string   // the second relay's name
+}
+
+const familiesZone = "live.example.org."
+
+func (f *families) allWell() {
+	f.expectNamed(f.names, familiesZone, dns.TypeA, f.v4...)
+	f.expectNamed(f.names, familiesZone, dns.TypeAAAA, f.v6...)
+	f.expectNamed(f.names, f.own, dns.TypeA, f.v4[1])
+	f.expectNamed(f.names, f.own, dns.TypeAAAA, f.v6[1])
+	id := func(i int) string { return cluster.RelayID(netip.MustParseAddr(storyRelay(i))) }
+	f.expect("sent over IPv4", f.sent(storyOrigin()), f.v4...)
+	f.expect("sent over IPv6", f.sent(storySecond(storyOrigin())), f.v6...)
+	f.expect("steered over IPv4", f.told(storyRelay(0)), id(0), id(1), id(2))
+	f.expect("steered over IPv6", f.told(f.v6[0]), id(0), id(1))
+	text := f.ask(f.v6[0], "/theatre/index.m3u8")
+	if !strings.Contains(text, "http://["+f.v6[1]+"]:8080/") || strings.Contains(text, "http://10.") {
+		f.t.Errorf("over IPv6 a multivariant playlist says\n%s", text)
+	}
+	if status := f.relays[1].ownStatus(); status.SecondAddress != "["+f.v6[1]+"]:8080" || status.Address != storyRelay(1)+":8080" {
+		f.t.Errorf("its status: %+v", status)
+	}
+}
+
+// secondFails cuts the second relay's IPv6 from all, for a while.
+func (f *families) secondFails() {
+	probers := []string{storyOrigin(), storyRelay(0), storyRelay(2)}
+	for _, one := range probers {
+		f.net.Cut(one, f.v6[1])
+	}
+	time.Sleep(5 * time.Second)
+	f.expectNamed(f.names, familiesZone, dns.TypeA, f.v4...)
+	f.expectNamed(f.names, familiesZone, dns.TypeAAAA, f.v6[0])
+	f.expectNamed(f.names, f.own, dns.TypeA, f.v4[1])
+	f.expectNamed(f.names, f.own, dns.TypeAAAA)
+	f.expect("sent over IPv6 while one fails", f.sent(storySecond(storyOrigin())), f.v6[0])
+	f.expect("sent over IPv4 while one fails", f.sent(storyOrigin()), f.v4...)
+	if got := f.relays[1].status(); got != cluster.StatusServing {
+		f.t.Errorf("the relay is %s", got)
+	}
+	for _, one := range probers {
+		f.net.Heal(one, f.v6[1])
+	}
+	time.Sleep(5 * time.Second)
+	f.expectNamed(f.names, familiesZone, dns.TypeAAAA, f.v6...)
+}
+
+// told are the pathways that a viewer at a relay's address is told.
+func (f *families) told(host string) []string {
+	f.t.Helper()
+	var m steeringManifest
+	if err := json.Unmarshal([]byte(f.ask(host, "/steering/theatre?_HLS_throughput=1000000")), &m); err != nil {
+		f.t.Fatal(err)
+	}
+	return slices.Sorted(slices.Values(m.Priority))
+}
+
+func (f *families) ask(host, path string) string {
+	f.t.Helper()
+	text, err := get(f.t.Context(), f.client, "http://"+net.JoinHostPort(host, "8080")+path, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return text
+}
+
+func (f *families) expect(what string, got []string, want ...string) {
+	f.t.Helper()
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		f.t.Errorf("%s: %v, want %v", what, got, want)
+	}
 }
 
 // nameServer answers from the origin's view, without sockets.
