@@ -110,6 +110,7 @@ func (d *DVR) Run(ctx context.Context, st *Stream, length time.Duration, epoch f
 	if err := ValidStream(st.Name); err != nil {
 		return err // it becomes a folder
 	}
+	st.setLookedBack(length > 0)
 	if length <= 0 {
 		d.forget(st.Name)
 		return nil
@@ -124,11 +125,9 @@ func (d *DVR) Run(ctx context.Context, st *Stream, length time.Duration, epoch f
 				continue
 			}
 			started[rendition] = true
-			if !validLabel(rendition) {
-				return fmt.Errorf("rendition name %q", clip(rendition))
-			}
 			r, err := d.newRecording(st, rendition, length, epoch)
 			if err != nil {
+				st.setLookedBack(false)
 				return fmt.Errorf("record %s/%s: %w", st.Name, rendition, err)
 			}
 			st.setRecording(rendition, r)

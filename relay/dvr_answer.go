@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -12,18 +13,35 @@ import (
 const longListName = "dvr.m3u8"
 
 // longList answers with what viewers can look back on. It is a plain list:
-// never held, and delivery directives mean nothing to it.
-func (s *server) longList(w http.ResponseWriter, r *http.Request, window *Window, recording *Recording) {
-	if recording == nil {
-		s.fail(w, r, ErrNotFound, window.caching.refused)
-		return
-	}
-	l, err := recording.source.newest(r.Context())
+// delivery directives mean nothing to it, and it is held only at the start of a
+// stream, until there is a first one.
+func (s *server) longList(w http.ResponseWriter, r *http.Request, st *Stream, rendition string, window *Window) {
+	l, err := st.awaitLongList(r.Context(), rendition, window)
 	if err != nil {
 		s.fail(w, r, err, window.caching.refused)
 		return
 	}
 	s.sendList(w, r, l.rendering, window.caching.list)
+}
+
+// awaitLongList returns a rendition's long list. It begins later than the live
+// one, when the first segment has closed and is on disk; but the multivariant
+// playlist and the player's page may name it by then, and players take 404 for
+// the last word. So where there is a live list, the first long one is waited
+// for, as long as any request is held.
+//
+// Errors: ErrNotFound; ErrStalled; ErrUnavailable; the context's.
+func (st *Stream) awaitLongList(ctx context.Context, rendition string, window *Window) (*longList, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, window.constants.maxHold(), ErrStalled)
+	defer cancel()
+	recording, err := st.awaitRecording(ctx, rendition)
+	if err != nil {
+		return nil, err
+	}
+	if v := window.Version(); v == nil || v.Playlist.Ended {
+		return recording.source.newest(ctx)
+	}
+	return recording.source.first(ctx)
 }
 
 // lookBack answers with media that have left the live window.

@@ -37,6 +37,7 @@ func (f *Follower) record(ctx context.Context, one *following, length time.Durat
 	ctx, cancel := context.WithCancel(ctx)
 	life := &recordingLife{length: length, cancel: cancel, done: make(chan struct{})}
 	one.recording = life
+	one.stream.setLookedBack(length > 0) // now, so that nobody finds it missing
 	f.wait.Go(func() {
 		defer close(life.done)
 		if before != nil {

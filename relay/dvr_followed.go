@@ -67,11 +67,31 @@ func (f *followedList) newest(ctx context.Context) (*longList, error) {
 	if l, err, fresh := f.known(); fresh {
 		return l, err
 	}
-	if err := f.list.do(ctx, struct{}{}, f.refresh); ctx.Err() != nil {
-		return nil, err
+	_ = f.list.do(ctx, struct{}{}, f.refresh) // known tells what came of it
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	l, err, _ := f.known()
 	return l, err
+}
+
+// first asks again while the upstream says that there is no list. One that
+// knows of the stream holds the request until there is one; this is for those
+// that are told of it later than we.
+func (f *followedList) first(ctx context.Context) (*longList, error) {
+	for {
+		l, err := f.newest(ctx)
+		if !errors.Is(err, ErrNotFound) {
+			return l, err
+		}
+		timer := time.NewTimer(f.fresh())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // known returns what the upstream said last, and whether that is fresh.

@@ -25,7 +25,7 @@ type lookNode struct {
 	dvr     *DVR
 	store   *Store
 	window  *Window
-	feed    *feed
+	feed    *feed // its own, or that of the origin that it follows
 	handler http.Handler
 	stop    func() // ends it as its process would
 
@@ -46,7 +46,8 @@ func startLook(t *testing.T, dir string, length time.Duration, budget int64, ups
 		config.Upstreams = func() []string { return []string{"http://origin"} }
 		config.Client = &http.Client{Transport: &looking{"http://origin": upstream}}
 		config.Credential = NewCredential([]byte("secret"))
-		epoch = func() Epoch { return upstream.feed.epoch }
+		n.feed = upstream.feed
+		epoch = func() Epoch { return n.feed.epoch }
 	}
 	for _, f := range change {
 		f(&config)

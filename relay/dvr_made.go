@@ -17,6 +17,8 @@ import (
 type madeList struct {
 	recording *Recording
 
+	begun chan struct{} // closed when there is a segment, and from then on there is one
+
 	mu      sync.Mutex
 	builder longBuilder
 	version *longList // nil: to be rendered for the next who asks
@@ -26,7 +28,7 @@ type madeList struct {
 // newMadeList goes on with the list of an earlier life, as far as its media are
 // still there.
 func newMadeList(r *Recording, c Constants) (*madeList, error) {
-	m := &madeList{recording: r, index: longIndex{path: filepath.Join(r.folder.path, indexName)}}
+	m := &madeList{recording: r, begun: make(chan struct{}), index: longIndex{path: filepath.Join(r.folder.path, indexName)}}
 	m.builder.length, m.builder.target = r.length, c.TargetDuration
 	header, segments, err := m.index.load()
 	if err != nil {
@@ -39,6 +41,7 @@ func newMadeList(r *Recording, c Constants) (*madeList, error) {
 	m.claim()
 	m.builder.slide(0)
 	m.index.stale = true // written anew with the first segment
+	m.begin()
 	return m, nil
 }
 
@@ -95,6 +98,27 @@ func (m *madeList) newest(context.Context) (*longList, error) {
 	return m.version, nil
 }
 
+func (m *madeList) first(ctx context.Context) (*longList, error) {
+	select {
+	case <-m.begun:
+		return m.newest(ctx)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// begin tells those who wait for a first segment when there is one. It needs
+// m.mu.
+func (m *madeList) begin() {
+	select {
+	case <-m.begun:
+	default:
+		if len(m.builder.segments) > 0 {
+			close(m.begun)
+		}
+	}
+}
+
 // keep appends a segment that is on disk.
 func (m *madeList) keep(s Segment, discontinuity uint64) {
 	m.mu.Lock()
@@ -106,6 +130,7 @@ func (m *madeList) keep(s Segment, discontinuity uint64) {
 	added := b.add(s, discontinuity)
 	m.index.dropped += b.slide(m.recording.folder.kept())
 	m.version = nil
+	m.begin()
 	m.save(min(added, len(b.segments)))
 }
 

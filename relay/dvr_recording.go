@@ -32,6 +32,8 @@ type longSource interface {
 	// newest returns the list as it is now. Errors: ErrNotFound while there is
 	// none; ErrUnavailable; the context's.
 	newest(ctx context.Context) (*longList, error)
+	// first is newest, but waits while there is none. Errors: those of newest.
+	first(ctx context.Context) (*longList, error)
 	// keep is told of each closed segment when its media are on disk, with its
 	// discontinuity sequence number, and may not block for long.
 	keep(s Segment, discontinuity uint64)
@@ -45,6 +47,9 @@ type longSource interface {
 }
 
 func (d *DVR) newRecording(st *Stream, rendition string, length time.Duration, epoch func() Epoch) (*Recording, error) {
+	if !validLabel(rendition) { // it becomes a folder
+		return nil, errors.New("this is no rendition's name")
+	}
 	r := &Recording{
 		dvr:    d,
 		window: st.Window(rendition),

@@ -191,7 +191,7 @@ func (s *server) rendition(w http.ResponseWriter, r *http.Request, stream, path 
 	case file == "live.m3u8":
 		s.live(w, r, window)
 	case file == longListName:
-		s.longList(w, r, window, st.recording(rendition))
+		s.longList(w, r, st, rendition, window)
 	default:
 		s.media(w, r, window, st.recording(rendition), file)
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -32,7 +33,7 @@ func (s *Store) Create(name string, c Constants) *Stream {
 	if st == nil {
 		st = &Stream{
 			Name: name, Constants: c, caching: newCaching(c), budget: newBudget(), length: DefaultWindow,
-			windows: map[string]*Window{}, recordings: map[string]*Recording{}, more: make(chan struct{}),
+			windows: map[string]*Window{}, recordings: map[string]*Recording{}, recorded: make(chan struct{}), more: make(chan struct{}),
 		}
 		s.streams[name] = st
 	}
@@ -75,7 +76,9 @@ type Stream struct {
 	longIndex  *rendering    // of that of the long lists
 	rates      rates
 	windows    map[string]*Window
-	recordings map[string]*Recording // of the renditions that viewers can look back on
+	looked     bool                  // viewers can look back on it
+	recordings map[string]*Recording // of the renditions that are recorded by now
+	recorded   chan struct{}         // closed when looked or recordings change
 	more       chan struct{}         // closed when there is one more window
 }
 
@@ -173,6 +176,43 @@ func (st *Stream) setRecording(rendition string, r *Recording) {
 	if r == nil {
 		delete(st.recordings, rendition)
 	}
+	st.tellRecorded()
+}
+
+// setLookedBack says whether viewers can look back: a recording of each
+// rendition comes then, if it is not there yet.
+func (st *Stream) setLookedBack(looked bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.looked = looked
+	st.tellRecorded()
+}
+
+// tellRecorded needs st.mu.
+func (st *Stream) tellRecorded() {
+	close(st.recorded)
+	st.recorded = make(chan struct{})
+}
+
+// awaitRecording is recording, but waits for one that is to come. Errors:
+// ErrNotFound where none is; the context's.
+func (st *Stream) awaitRecording(ctx context.Context, rendition string) (*Recording, error) {
+	for {
+		st.mu.RLock()
+		r, looked, recorded := st.recordings[rendition], st.looked, st.recorded
+		st.mu.RUnlock()
+		switch {
+		case r != nil:
+			return r, nil
+		case !looked:
+			return nil, ErrNotFound
+		}
+		select {
+		case <-recorded:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // longIndexRendering returns the multivariant playlist of the long lists, or
@@ -180,7 +220,7 @@ func (st *Stream) setRecording(rendition string, r *Recording) {
 func (st *Stream) longIndexRendering() *rendering {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
-	if len(st.recordings) == 0 {
+	if !st.looked {
 		return nil
 	}
 	return st.longIndex
