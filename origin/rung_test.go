@@ -387,3 +387,35 @@ func TestRungsAreRestored(t *testing.T) {
 		}
 	})
 }
+
+// Another encoder takes the top rung over from a living one, at any moment and
+// while the other rungs' last pictures have not come: their segments end with
+// that of the lead, and no part of them is too short.
+func TestLivingTopRungIsReplaced(t *testing.T) {
+	for _, late := range []time.Duration{0, 40 * time.Millisecond, 80 * time.Millisecond, 120 * time.Millisecond} {
+		for phase := range 5 { // pictures in a part
+			t.Run(fmt.Sprintf("%v late, picture %d", late, phase), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					s := newStageWith(t, t.TempDir(), threeRungs())
+					in, all := inspect(s), feeds()
+					in.apart = true
+					all[1].late, all[2].late = late, late/2
+					for _, f := range all {
+						s.connect(f)
+					}
+					in.playRungs(5*time.Second+time.Duration(phase)*40*time.Millisecond, all...)
+					again := feeds()[0]
+					again.Start = all[0].Start
+					for again.Due().Before(time.Now()) {
+						again.Next()
+					}
+					s.connect(again)
+					in.playRungs(6*time.Second, again, all[1], all[2])
+					if !in.whole(2, "1080", "720", "360") {
+						t.Errorf("variants: %s", s.variants())
+					}
+				})
+			})
+		}
+	}
+}

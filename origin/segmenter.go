@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"slices"
 	"time"
 
 	"surgecast/relay"
@@ -44,13 +45,10 @@ type piece struct {
 	last     bool    // the segment ends with it
 }
 
-func (p *piece) independent() bool {
-	for i := range p.frames {
-		if p.frames[i].random {
-			return true
-		}
-	}
-	return false
+func (p *piece) independent() bool { return hasRandom(p.frames) }
+
+func hasRandom(frames []frame) bool {
+	return slices.ContainsFunc(frames, func(f frame) bool { return f.random })
 }
 
 // cutting holds the limits of parts and segments in ticks of the leading track.
@@ -128,6 +126,10 @@ func (s *segmenter) push(f frame) []piece {
 // a hole in its buffer, and dates and decode times go on rightly; only EXTINF
 // says less than there is. The same is done, for under 0.15 s, where a frame
 // would carry its segment over what rounds to TARGETDURATION.
+//
+// Where it does not fit behind a part that is too short by the rules, since a
+// frame was lost or the last one lasts to the segment's end, that part is listed
+// as long as it must be, and what follows as that much shorter.
 func (s *segmenter) place(duration int64) []piece {
 	f := *s.pending
 	s.pending = nil
@@ -138,12 +140,26 @@ func (s *segmenter) place(duration int64) []piece {
 	}
 	var out []piece
 	if len(s.open) > 0 && s.part+listed > s.partMax {
+		lent := s.lend()
 		out = append(out, s.cut(false))
+		listed = min(duration-lent, s.partMax, s.segmentLimit-s.segment)
 	}
 	s.open = append(s.open, f)
 	s.part += listed
 	s.segment += listed
 	return out
+}
+
+// lend lists the open part as long as it must be; it returns by how much. The
+// frame that did not fit into it lasts longer than that.
+func (s *segmenter) lend() int64 {
+	lent := s.partMin - s.part
+	if lent <= 0 || hasRandom(s.open) {
+		return 0
+	}
+	s.part += lent
+	s.segment += lent
+	return lent
 }
 
 // cut closes the open part, and with it the segment if last.

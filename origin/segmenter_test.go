@@ -155,6 +155,9 @@ func TestAnyTiming(t *testing.T) {
 		frames, pushed := 0, 0
 		for i := range 2000 {
 			for _, p := range s.push(frame{dts: dts, random: i == 0 || random.IntN(80) == 0}) {
+				if p.duration < s.partMin && !p.last && !p.independent() {
+					t.Fatalf("seed %d: part of %d ticks, under 85 %%", seed, p.duration)
+				}
 				frames += len(p.frames)
 				segment += p.duration
 				media += p.duration
@@ -187,6 +190,33 @@ func TestAnyTiming(t *testing.T) {
 		}
 		if frames != pushed {
 			t.Fatalf("seed %d: %d frames went in, %d came out", seed, pushed, frames)
+		}
+	}
+}
+
+// The last frame of a segment lasts to its end, however many are missing there:
+// the part before stays within the rules, and nothing is lost of the whole.
+func TestLastFrameIsStretched(t *testing.T) {
+	for frames := 2; frames < 12; frames++ {
+		for missing := range int64(3) {
+			s := newFollowerSegmenter(relay.DefaultConstants(), 90000)
+			var parts []piece
+			for n := range int64(frames) {
+				parts = append(parts, s.push(frame{dts: n * 3600})...)
+			}
+			end := (int64(frames) + missing) * 3600
+			parts = append(parts, s.sealAt(end)...)
+			checkSegment(t, parts, true)
+			var listed, media int64
+			for _, p := range parts {
+				listed += p.duration
+				for _, f := range p.frames {
+					media += f.duration
+				}
+			}
+			if listed != end || media != end {
+				t.Errorf("%d frames and %d missing: listed %d, media of %d, want %d", frames, missing, listed, media, end)
+			}
 		}
 	}
 }
