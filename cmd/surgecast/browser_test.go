@@ -140,8 +140,8 @@ func (p *browserPool) run(address netip.Addr, node func(context.Context) error) 
 	p.t.Cleanup(stop)
 }
 
-// feed pushes the built-in clip until the test ends.
-func (p *browserPool) feed() {
+// feed pushes the built-in clip until it is stopped, or the test ends.
+func (p *browserPool) feed() (stop func()) {
 	key, err := os.ReadFile(filepath.Join(p.dir, "theatre.key"))
 	if err != nil {
 		p.t.Fatal(err)
@@ -154,7 +154,9 @@ func (p *browserPool) feed() {
 			p.t.Errorf("feed: %v", err)
 		}
 	})
-	p.t.Cleanup(func() { cancel(); running.Wait() })
+	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	p.t.Cleanup(stop)
+	return stop
 }
 
 func (p *browserPool) host(address netip.Addr) string {

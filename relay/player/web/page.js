@@ -24,6 +24,7 @@
     connection: ['Connection lost – trying another server…', ''],
     unreachable: ['The server cannot be reached.', 'This page keeps trying. Is your connection all right?'],
     interrupted: ['The picture is interrupted.', 'It will continue by itself.'],
+    gap: ['The broadcast is interrupted at the moment.', 'This page will go on by itself.'],
     ended: ['The operation has ended.', 'Thank you for watching.'],
     format: ['This browser cannot play the video.', 'Please try another browser, or update this one.'],
     unable: ['This browser cannot play live video.', 'Please try another browser, or update this one.'],
@@ -43,10 +44,11 @@
   // situation is the state of the page and the text that goes with it; no text while the picture moves.
   function situation() {
     if (!session) return ['error', root.dataset.library ? 'missing' : 'unable'];
-    const { trouble, flowing, played, paused, blocked } = session;
+    const { trouble, flowing, played, paused, blocked, gap } = session;
     if (trouble === 'format') return ['error', 'format'];
     if (trouble === 'ended') return ['ended', 'ended'];
     if (flowing || paused || blocked) return [played ? 'playing' : 'loading', ''];
+    if (gap && (!trouble || trouble === 'interrupted')) return [played ? 'stalled' : 'waiting', 'gap'];
     if (trouble === 'absent') return ['waiting', played ? 'gone' : 'absent'];
     if (!played && trouble === 'connection') return ['error', 'unreachable'];
     if (trouble === 'busy') return [played ? 'stalled' : 'waiting', 'busy'];

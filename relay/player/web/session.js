@@ -36,6 +36,7 @@ class Session {
     this.played = false; // pictures have moved at least once
     this.paused = false; // by the viewer
     this.blocked = false; // the browser wants a click first
+    this.gap = false; // the list ends in a gap: the source is away
     this.stalls = 0; // flow that broke, not by the viewer's doing
     this.failures = 0;
     this.timer = 0;
@@ -185,12 +186,25 @@ class LibrarySession extends Session {
   #loaded(hls, { details, networkDetails }) {
     aim(hls, details);
     this.clock.note(networkDetails?.getResponseHeader?.('Date'));
+    this.#heed(details);
     if (hls !== this.next) return;
     if (!details.live) return this.#give('ended');
     // The same list again, after a restart, would show the last second once more at each try.
     const edge = edgeDate(details);
     if (this.shown && edge && edge < this.shown + 1000) return this.#give('interrupted');
     this.#takeOver(hls);
+  }
+
+  // #heed looks whether the source is away. The library goes on by itself behind a gap; to open the stream anew meanwhile
+  // would bring nothing but requests, all viewers' at a time. So there is nothing stuck while lists come.
+  #heed(details) {
+    const before = this.gap;
+    this.gap = endsInGap(details);
+    if (this.gap) {
+      this.movedAt = performance.now();
+      this.trouble = ''; // what it was, lists come again
+    }
+    if (this.gap || before) this.report();
   }
 
   #give(trouble) {
@@ -386,6 +400,11 @@ function aim(hls, details) {
 // isHeld: while this list is followed, a request for the next one is always held.
 function isHeld(details) {
   return Boolean(details?.live && details.canBlockReload && details.partTarget);
+}
+
+// endsInGap: the newest that a live list names is a gap.
+function endsInGap({ live, partList, fragments }) {
+  return live && Boolean((partList?.at(-1) ?? fragments.at(-1))?.gap);
 }
 
 // sourceOf is the multivariant playlist of the relay that this list is from.
