@@ -15,8 +15,9 @@ import (
 // bareHost is where the bare loop listens.
 const bareHost = "127.0.0.6"
 
-// bareTick is how often the bare loop answers those who wait.
-const bareTick = 2 * time.Second
+// bareTick is how often the bare loop answers those who wait: as often as the
+// relay has a segment.
+const bareTick = time.Second
 
 // bare is the least that a Go server can do for those who wait: a goroutine a
 // connection that reads, and one that writes the same bytes to all. It knows no

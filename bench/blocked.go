@@ -18,7 +18,9 @@ const (
 
 // blocked is what thousands cost who wait for one list.
 func blocked(ctx context.Context, s *session) ([]figure, error) {
-	p, err := s.pool(ctx, watchSpec(serverCore))
+	spec := watchSpec(serverCore)
+	spec.young = true // the list grows while requests for it are counted
+	p, err := s.pool(ctx, spec)
 	if err != nil {
 		return nil, err
 	}

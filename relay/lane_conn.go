@@ -228,7 +228,7 @@ func (c *laneConn) reply(p *prepared, head bool) error {
 	front, body := p.front(c.lane.clock.date.Load())
 	if body == nil {
 		// Most lists leave in this one write, and need not be marked as begun.
-		n, err := briefly(syscall.SYS_WRITE, c.fd, front)
+		n, err := briefly(syscall.SYS_SENDTO, c.fd, front)
 		if n == len(front) || err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
 			c.lane.count(p, len(front)-max(n, 0), err)
 			return err

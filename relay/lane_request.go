@@ -1,6 +1,10 @@
 package relay
 
-import "strings"
+import (
+	"encoding/binary"
+	"strings"
+	"unsafe"
+)
 
 // verdict is what a lane does with the bytes that it has read.
 type verdict uint8
@@ -80,13 +84,37 @@ func cutLine(b string) (line, rest string, v verdict) {
 		return "", "", ambiguous
 	}
 	line = b[:end-1]
-	for i := range len(line) {
-		if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return "", "", ambiguous
-		}
+	if hasControl(line) {
+		return "", "", ambiguous
 	}
 	return line, b[end+1:], plain
 }
+
+// hasControl tells whether a line has a control character other than a tab. It
+// looks at eight bytes at a time, and at each of them only where there may be one.
+func hasControl(line string) bool {
+	const each = ^uint64(0) / 0xff // 0x01 in each byte
+	for len(line) >= 8 {
+		eight := binary.LittleEndian.Uint64(unsafe.Slice(unsafe.StringData(line), 8))
+		del := eight ^ each*0x7f
+		if (eight-each*' ')&^eight&(each*0x80) != 0 || (del-each)&^del&(each*0x80) != 0 {
+			for i := range 8 {
+				if isControl(line[i]) {
+					return true
+				}
+			}
+		}
+		line = line[8:]
+	}
+	for i := range len(line) {
+		if isControl(line[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 // parseLine reads the request line and tells whether a lane may answer it.
 func (r *laneRequest) parseLine(line string) bool {
@@ -143,12 +171,24 @@ func cutField(line string) (name, value string, ok bool) {
 			return "", "", false
 		}
 	}
-	return name, strings.Trim(value, " \t"), true
+	return name, trimBlanks(value), true
+}
+
+// trimBlanks is strings.Trim for blanks and tabs, which makes a set of its
+// characters each time.
+func trimBlanks(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 func tokenByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' ||
-		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+	return 'a' <= c && c <= 'z' || c == '-' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' ||
+		strings.IndexByte("!#$%&'*+.^_`|~", c) >= 0
 }
 
 // take notes a header field and tells what it was. The fields that change what

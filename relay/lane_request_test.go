@@ -44,6 +44,25 @@ func TestParseRequest(t *testing.T) {
 	}
 }
 
+// Each byte at each place of lines around eight bytes long.
+func TestControlCharactersAreFoundAnywhere(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for c := range 256 {
+				line := []byte(strings.Repeat("a", size))
+				line[at] = byte(c)
+				want := c < ' ' && c != '\t' || c == 0x7f
+				if hasControl(string(line)) != want {
+					t.Fatalf("%q: %v", line, !want)
+				}
+			}
+		}
+	}
+	if hasControl("a\tb\tc\td\té, 中") {
+		t.Error("a tab is none")
+	}
+}
+
 // What the parser takes as plain, net/http takes too, to the same meaning and
 // the same byte: nobody in front of us or behind sees another request in it.
 func FuzzParseRequest(f *testing.F) {

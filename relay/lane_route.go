@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"strings"
 )
@@ -79,15 +78,8 @@ func (s *server) locate(path string) (t target, ok bool) {
 	return t, err == nil
 }
 
-// noWait is a context for those who take what is there and wait for nothing.
-var noWait = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
-// ask finds what a wish for a target leads to. An error of noWait means that
-// the request is to be held for what the directives name.
+// ask finds what a wish for a target leads to. An error that is to come
+// means that the request is to be held for what the directives name.
 func (t target) ask(query string, w *wish) (directives, outcome) {
 	switch {
 	case t.steer != nil:
@@ -119,7 +111,7 @@ func (t target) decide(r *laneRequest, w *wish) (directives, outcome) {
 func (t target) key(d directives) holdKey { return holdKey{t.window, t.name, d.msn, d.part} }
 
 // toCome tells whether an outcome is still to come.
-func toCome(err error) bool { return errors.Is(err, context.Canceled) }
+func toCome(err error) bool { return errors.Is(err, errToCome) }
 
 // badQuery is what is wrong with directives, in a sentence for who asked.
 type badQuery struct{ error }
@@ -131,7 +123,7 @@ func plainQuery(query string) (directives, error) {
 	if query == "" {
 		return d, nil
 	}
-	if len(query) > maxQueryBytes || strings.ContainsAny(query, "%+;") {
+	if len(query) > maxQueryBytes || strings.IndexByte(query, '%') >= 0 || strings.IndexByte(query, '+') >= 0 || strings.IndexByte(query, ';') >= 0 {
 		return parseDirectives(query)
 	}
 	var seen [3]bool
@@ -199,8 +191,8 @@ type outcome struct {
 	err      error
 }
 
-// now returns what is there at once. An error of noWait means that the request
-// is to be held.
+// now returns what is there at once. An error that is to come means that the
+// request is to be held.
 func (t target) now(d directives) outcome {
 	switch {
 	case t.parts:
@@ -208,15 +200,12 @@ func (t target) now(d directives) outcome {
 	case t.index != nil:
 		return outcome{caching: t.caching, index: t.index}
 	case !t.list:
-		o, err := t.window.Media(noWait, t.name)
+		o, err := t.window.media(t.name)
 		return outcome{caching: t.caching, object: o, err: err}
+	case d.block:
+		v, err := t.window.ready(d.msn, d.part)
+		return outcome{caching: t.caching, version: v, err: err}
 	}
-	v := t.window.Version()
-	var err error
-	if d.block && v != nil && !v.Playlist.Ended {
-		v, err = t.window.Await(noWait, d.msn, d.part)
-	} else {
-		v, err = t.window.Newest()
-	}
+	v, err := t.window.Newest()
 	return outcome{caching: t.caching, version: v, err: err}
 }

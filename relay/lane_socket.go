@@ -81,7 +81,7 @@ func (s *socket) tryRead(fd uintptr) bool {
 		s.buffer = readBuffers.Get().(*[readBytes]byte)
 	}
 	for {
-		n, err := briefly(syscall.SYS_READ, int(fd), s.buffer[s.filled:])
+		n, err := briefly(syscall.SYS_RECVFROM, int(fd), s.buffer[s.filled:])
 		switch {
 		case err == syscall.EINTR:
 			continue
@@ -186,7 +186,7 @@ func (w *socketWriter) some(fd int) (n int, err error) {
 		n, err = brieflyMore(fd, w.head)
 		w.head = w.head[max(n, 0):]
 	case len(w.head) > 0:
-		n, err = briefly(syscall.SYS_WRITE, fd, w.head)
+		n, err = briefly(syscall.SYS_SENDTO, fd, w.head)
 		w.head = w.head[max(n, 0):]
 	case w.file != nil:
 		n, err = w.file.send(fd, w.offset, len(w.body))

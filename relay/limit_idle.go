@@ -22,7 +22,10 @@ type ConnTracker interface {
 // gate admitted; one that does nothing when there is none.
 func TrackConn(conn net.Conn) ConnTracker {
 	for conn != nil {
-		if tracker, ok := conn.(ConnTracker); ok {
+		switch tracker := conn.(type) {
+		case *admittedTCP: // who tells often need not come by way of it
+			return tracker.seat
+		case ConnTracker:
 			return tracker
 		}
 		wrapper, ok := conn.(interface{ NetConn() net.Conn })

@@ -2,8 +2,12 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"time"
 )
+
+// errToCome: it is worth waiting for.
+var errToCome = errors.New("still to come")
 
 // Version returns the newest list, or nil before the first.
 func (w *Window) Version() *Version {
@@ -75,21 +79,22 @@ func (w *Window) snapshot() (*Version, <-chan struct{}, bool) {
 // Errors: ErrTooFar and ErrLost at once; ErrStalled after 3 × TARGETDURATION;
 // ErrNotFound when the window closes; the context's.
 func (w *Window) Await(ctx context.Context, msn uint64, part int) (*Version, error) {
-	v, changed, closed := w.snapshot()
-	if v == nil {
-		return nil, ErrNotFound
-	}
-	if v.Playlist.Ended || v.Playlist.has(msn, part) {
-		return w.Newest()
-	}
-	if v.Playlist.tooFar(msn, part) {
-		return nil, ErrTooFar
+	v, err := w.ready(msn, part)
+	if !errors.Is(err, errToCome) {
+		return v, err
 	}
 	// Held no longer than this: an answer without what was asked for would
 	// make players give up, so it is an error then.
 	timer := time.NewTimer(w.constants.maxHold())
 	defer timer.Stop()
-	for !closed {
+	for {
+		v, changed, closed := w.snapshot()
+		switch {
+		case v.Playlist.Ended || v.Playlist.has(msn, part):
+			return v, nil
+		case closed:
+			return nil, ErrNotFound
+		}
 		select {
 		case <-changed:
 		case <-timer.C:
@@ -97,12 +102,31 @@ func (w *Window) Await(ctx context.Context, msn uint64, part int) (*Version, err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		v, changed, closed = w.snapshot()
-		if v.Playlist.Ended || v.Playlist.has(msn, part) {
-			return v, nil
-		}
 	}
-	return nil, ErrNotFound
+}
+
+// ready is Await for one who does not wait here. It makes no timer and nothing
+// else that would have to be collected: each request that is held begins with it.
+//
+// Errors: errToCome, and those of Await that come at once.
+func (w *Window) ready(msn uint64, part int) (*Version, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := w.version
+	switch {
+	case v == nil:
+		return nil, ErrNotFound
+	case v.Playlist.Ended || v.Playlist.has(msn, part):
+		if w.lost() {
+			return nil, ErrLost
+		}
+		return v, nil
+	case v.Playlist.tooFar(msn, part):
+		return nil, ErrTooFar
+	case w.closed:
+		return nil, ErrNotFound
+	}
+	return nil, errToCome
 }
 
 // Media returns an object. One that comes next, or soon, is waited for and
@@ -129,6 +153,16 @@ func (w *Window) Media(ctx context.Context, name MediaName) (*Object, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// media is Media for one who does not wait here, as ready is Await.
+//
+// Errors: errToCome, and those of Media that come at once.
+func (w *Window) media(name MediaName) (*Object, error) {
+	w.mu.Lock()
+	o, err := w.find(name)
+	w.mu.Unlock()
+	return o.whole(), err
 }
 
 // arriving is Media for a reader that takes bytes as they come: it returns the
@@ -178,23 +212,13 @@ const maxForeseen = 64
 func (w *Window) await(name MediaName) (*awaiting, *Object, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if o := w.objects[name]; o != nil {
-		return nil, o, nil
-	}
-	if w.closed {
-		return nil, nil, ErrNotFound
-	}
-	in := w.coming[name]
-	if err := w.upcoming(name); err != nil && in == nil {
-		return nil, nil, err
+	if o, err := w.find(name); !errors.Is(err, errToCome) {
+		return nil, o, err
 	}
 	a := w.awaited[name]
 	if a == nil {
-		if w.foreseen(name) >= maxForeseen {
-			return nil, nil, ErrStalled
-		}
 		a = &awaiting{done: make(chan struct{}), begun: make(chan struct{})}
-		if in != nil {
+		if in := w.coming[name]; in != nil {
 			a.arriving = in
 			close(a.begun)
 		}
@@ -202,6 +226,25 @@ func (w *Window) await(name MediaName) (*awaiting, *Object, error) {
 	}
 	a.waiters++
 	return a, nil, nil
+}
+
+// find returns an object that is here; it need not be whole. It needs w.mu.
+//
+// Errors: errToCome, and those of Media that come at once.
+func (w *Window) find(name MediaName) (*Object, error) {
+	if o := w.objects[name]; o != nil {
+		return o, nil
+	}
+	if w.closed {
+		return nil, ErrNotFound
+	}
+	if err := w.upcoming(name); err != nil && w.coming[name] == nil {
+		return nil, err
+	}
+	if w.awaited[name] == nil && w.foreseen(name) >= maxForeseen {
+		return nil, ErrStalled
+	}
+	return nil, errToCome
 }
 
 // foreseen counts the objects of epochs to come that are waited for, if name

@@ -64,8 +64,12 @@ func TestAwaitDirectives(t *testing.T) {
 			{1 << 60, 0, ErrTooFar},    //
 			{1003, DefaultConstants().advanceParts(), ErrTooFar}, //
 		} {
+			_, err := w.ready(c.msn, c.part)
+			if held := errors.Is(err, errToCome); held != (c.want == ErrStalled) || !held && !errors.Is(err, c.want) {
+				t.Errorf("%d.%d at once: %v, want %v", c.msn, c.part, err, c.want)
+			}
 			began := time.Now()
-			_, err := w.Await(t.Context(), c.msn, c.part)
+			_, err = w.Await(t.Context(), c.msn, c.part)
 			if !errors.Is(err, c.want) {
 				t.Errorf("%d.%d: %v, want %v", c.msn, c.part, err, c.want)
 			}
@@ -75,6 +79,31 @@ func TestAwaitDirectives(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A request that is to be held is found to be so without anything that would
+// have to be collected: ten thousand come with each part.
+func TestHoldingMakesNoGarbage(t *testing.T) {
+	w := NewWindow(DefaultConstants())
+	newFeed(t, w).parts(2*feedParts + 2)
+	next := MediaName{PartMedia, 10, 1002, 2}
+	for range 2 { // before and while somebody waits for the part
+		if allocations := testing.AllocsPerRun(100, func() {
+			_, list := w.ready(1002, 2)
+			_, part := w.media(next)
+			if list != errToCome || part != errToCome {
+				t.Fatalf("list %v, part %v", list, part)
+			}
+		}); allocations != 0 {
+			t.Errorf("%v allocations", allocations)
+		}
+		if len(w.awaited) > 1 {
+			t.Error("who does not wait is waited for")
+		}
+		if _, _, err := w.await(next); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestMediaIsHeldUntilItIsWhole(t *testing.T) {
