@@ -173,6 +173,7 @@ func (l *lane) start(c *laneConn, conn net.Conn) {
 func (l *lane) enter(conn net.Conn) *laneConn {
 	c := &laneConn{lane: l, tracker: TrackConn(conn)}
 	c.open(conn)
+	c.answered.Lock()
 	c.deadline.Store(l.clock.after(headPatience))
 	c.last.Store(l.server.Departure.Stage() == Parting)
 	l.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,9 +24,11 @@ type laneConn struct {
 	last atomic.Bool // the next answer is the last
 	h2   *h2Conn     // under lane.mu; nil when it speaks HTTP/1.1
 
-	waiter   waiter
-	held     bool          // the last request is answered by who wakes it; of the reader
-	answered chan struct{} // a token after each held request; made with the first
+	waiter waiter
+	held   bool // the last request is answered by who wakes it; of the reader
+	// answered is unlocked by who has answered a held request, and locked by the
+	// reader, who has it from the beginning, before it goes on with the next.
+	answered sync.Mutex
 
 	// Of bare connections:
 	heard bool // a request
@@ -130,7 +133,7 @@ func (c *laneConn) hear(err error) error {
 func (c *laneConn) take() error {
 	for c.filled > 0 {
 		if c.held {
-			<-c.answered
+			c.answered.Lock()
 			c.held = false
 		}
 		// A view: nothing keeps it after the request was consumed.
@@ -283,9 +286,6 @@ func (c *laneConn) file(p *prepared, body []byte) *fileBody {
 
 // hold leaves a request to whoever can answer it.
 func (c *laneConn) hold(key holdKey) {
-	if c.answered == nil {
-		c.answered = make(chan struct{}, 1)
-	}
 	c.waiter.wake = c
 	c.begin(0) // the window bounds how long it holds
 	c.held = true
@@ -316,14 +316,14 @@ func (c *laneConn) wake(a *answering, o outcome) {
 	case left > 0:
 		c.lane.wait.Go(func() { c.finish(p, body[n-len(front):], nil) })
 	default:
-		c.lane.count(p, 0, nil)
-		c.answered <- struct{}{}
+		a.count(p)
+		c.answered.Unlock()
 	}
 }
 
 // finish writes what is left of an answer to a held request, blocking.
 func (c *laneConn) finish(p *prepared, front, body []byte) {
-	defer func() { c.answered <- struct{}{} }()
+	defer c.answered.Unlock()
 	c.begin(patience(len(p.body)))
 	var err error
 	if front == nil {
@@ -344,7 +344,7 @@ func (c *laneConn) finish(p *prepared, front, body []byte) {
 // abandon closes a connection whose request won't be answered.
 func (c *laneConn) abandon() {
 	_ = c.Close() // its reader then ends it
-	c.answered <- struct{}{}
+	c.answered.Unlock()
 }
 
 // refuse answers a request that may mean two things, and waits a moment for

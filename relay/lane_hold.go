@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // holds are the requests of a lane that are held, by what they wait for. All
@@ -54,6 +55,17 @@ type answering struct {
 	server *server
 	plain  [2 * listWays]*prepared // by the wish, where that has no condition and no range
 	write  socketWriter
+
+	// What has left whole, told at the end.
+	requests, bytes int64
+	media           time.Duration
+}
+
+// count notes an answer that left whole.
+func (a *answering) count(p *prepared) {
+	a.requests++
+	a.bytes += int64(len(p.body))
+	a.media += p.media
 }
 
 // answer cuts an outcome to a wish.
@@ -155,6 +167,7 @@ func wakeAll(s *server, waiters []*waiter, o outcome) {
 			for _, w := range waiters[from:to] {
 				w.wake.wake(a, o)
 			}
+			s.Load.AddMany(a.requests, a.bytes, a.media)
 		}
 		if i == shares-1 {
 			wake()

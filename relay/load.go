@@ -45,11 +45,15 @@ func NewLoad() *Load { return &Load{began: time.Now()} }
 
 // Add counts an answer of that many bytes. media is the media time that a
 // viewer got with it, 0 for lists and for other nodes.
-func (l *Load) Add(bytes int64, media time.Duration) {
+func (l *Load) Add(bytes int64, media time.Duration) { l.AddMany(1, bytes, media) }
+
+// AddMany counts answers that went out together: their bytes and media times in
+// sum.
+func (l *Load) AddMany(requests, bytes int64, media time.Duration) {
 	now := time.Now().Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.total.Requests++
+	l.total.Requests += requests
 	l.total.Bytes += bytes
 	b := &l.buckets[now%int64(len(l.buckets))]
 	if b.second != now {
