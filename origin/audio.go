@@ -20,6 +20,7 @@ type audioQueue struct {
 	units []Unit // in the order of arrival
 
 	// Of the run, set by begin.
+	begun bool  // and not cleared since
 	shift int64 // from the unit's PTS to media time
 	next  int64 // media time at which the next frame is due
 }
@@ -31,14 +32,21 @@ func (q *audioQueue) push(u Unit) {
 	q.units = append(q.units, u)
 }
 
-// begin starts a run at media time start. What is queued from before is left
-// out when it is taken.
-func (q *audioQueue) begin(shift, start int64) {
-	q.shift, q.next = shift, start
+// begin starts a run whose media begin at media time start, and whose first
+// picture is shown at first. What is queued from before that is left out when it
+// is taken; but where the run before was not cleared, as at a change of size,
+// the sound goes on where it came to. With B-frames a picture comes some time
+// before it is shown, and the sound that is heard meanwhile comes behind it.
+func (q *audioQueue) begin(shift, start, first int64) {
+	from := first
+	if q.begun {
+		from = min(max(q.next+shift-q.shift, start), first)
+	}
+	q.begun, q.shift, q.next = true, shift, from
 }
 
-// clear forgets all that waits.
-func (q *audioQueue) clear() { q.units = nil }
+// clear forgets all that waits, and the run.
+func (q *audioQueue) clear() { q.units, q.begun = nil, false }
 
 // take removes and returns the frames that begin before media time end. Times
 // within half a frame of where the frame before ended are taken as that, so

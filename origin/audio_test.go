@@ -33,7 +33,7 @@ func (q *audioQueue) pushAll(times ...int64) {
 func TestAudioQueue(t *testing.T) {
 	q := newTestQueue()
 	q.pushAll(-2048, 0, 1024)
-	q.begin(1000, 1000)
+	q.begin(1000, 1000, 1000)
 	q.pushAll(2048)
 	if got := taken(q.take(3048)); got != "1000+1024 2024+1024 " {
 		t.Errorf("what began before the run is left out, what begins later stays: %s", got)
@@ -54,7 +54,7 @@ func TestAudioQueue(t *testing.T) {
 
 func TestAudioQueueIsBounded(t *testing.T) {
 	q := newTestQueue()
-	q.begin(0, 0)
+	q.begin(0, 0, 0)
 	for i := range int64(10 * maxQueuedAudio) {
 		q.pushAll(i * 1024)
 	}

@@ -164,7 +164,11 @@ func (p *packager) follow(u Unit) error {
 		codec, changed = p.parameters(u)
 	}
 	if p.run != nil && (changed || p.jumps(u.DTS+p.run.shift)) {
-		if err := p.seal(); err != nil {
+		end := p.endRun // the clock goes on, and so does the sound
+		if p.jumps(u.DTS + p.run.shift) {
+			end = p.seal
+		}
+		if err := end(); err != nil {
 			return err
 		}
 	}
@@ -211,7 +215,7 @@ func (p *packager) begin(u Unit) error {
 	p.run.first = frame{dts: start, offset: u.PTS - u.DTS, random: true}
 	if audio, ok := p.tracks[audioID]; ok && p.lead != audioID {
 		first := rescale(start+p.run.first.offset, lead.ClockRate, audio.ClockRate)
-		p.audio.begin(rescale(shift, lead.ClockRate, audio.ClockRate), first)
+		p.audio.begin(rescale(shift, lead.ClockRate, audio.ClockRate), rescale(start, lead.ClockRate, audio.ClockRate), first)
 	}
 	p.timeline.beginRun(init, lead.ClockRate, u.WallTime)
 	for _, s := range p.sounds {
@@ -386,8 +390,15 @@ func (p *packager) date(f *frame) (start time.Duration, wall time.Time) {
 	return start, f.wall.Add(-ticksDuration(f.offset-p.run.first.offset, rate))
 }
 
-// seal ends the run: what is pending is published and the segment closed.
+// seal ends the run, and with it the sound that waits for more of it.
 func (p *packager) seal() error {
+	err := p.endRun()
+	p.audio.clear()
+	return err
+}
+
+// endRun ends the run: what is pending is published and the segment closed.
+func (p *packager) endRun() error {
 	if p.run == nil {
 		return nil
 	}
@@ -398,7 +409,6 @@ func (p *packager) seal() error {
 	}
 	err := p.emit(p.run.segmenter.seal(nominal))
 	p.run = nil
-	p.audio.clear()
 	return err
 }
 

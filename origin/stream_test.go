@@ -131,6 +131,69 @@ func TestNewParametersMakeNewInit(t *testing.T) {
 	})
 }
 
+// With B-frames the sound of the last pictures comes behind the first picture of
+// another size, and before that is shown: it is kept, to the frame.
+func TestSoundGoesOnWithNewParameters(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t, t.TempDir())
+		sources := []*origintest.Source{{Audio: true}, {Audio: true, Width: 128, Height: 96}}
+		p := s.publish(sources[0])
+		write := func(units []origin.Unit) {
+			for _, u := range units {
+				if u.Track == 0 {
+					u.PTS += 2 * 3600 // shown two pictures later
+				}
+				if err := p.Write(u); err != nil {
+					t.Fatal(err)
+				}
+				s.look()
+			}
+		}
+		sent := 0
+		for n := range 150 {
+			time.Sleep(40 * time.Millisecond)
+			for i, source := range sources {
+				units := source.Next()
+				if i == n/75 {
+					write(units)
+					sent += len(units) - 1
+				}
+			}
+		}
+		p.Close()
+		s.look()
+		list, heard := s.newest(), 0
+		if n := list.Segments[len(list.Segments)-1].Map.Number; n != list.Segments[0].Map.Number+1 {
+			t.Fatalf("init segment %d: the size has not changed", n)
+		}
+		end := map[int]float64{}
+		for _, name := range s.parts() {
+			var parts fmp4.Parts
+			if err := parts.Unmarshal(s.objects[name].Body); err != nil {
+				t.Fatal(err)
+			}
+			for _, track := range parts[0].Tracks {
+				rate := map[int]float64{1: 90000, 2: 48000}[track.ID]
+				at := float64(track.BaseTime) / rate
+				if hole := at - end[track.ID]; end[track.ID] > 0 && (hole < -0.001 || hole > 0.022) {
+					t.Errorf("%v: track %d goes on %.3f s after what came before", name, track.ID, hole)
+				}
+				for _, sample := range track.Samples {
+					at += float64(sample.Duration) / rate
+				}
+				end[track.ID] = at
+				if track.ID == 2 {
+					heard += len(track.Samples)
+				}
+			}
+		}
+		// What is heard before the first picture is shown, in all, is left out.
+		if before := 4; heard < sent-before-1 {
+			t.Errorf("of %d frames of sound %d are there", sent, heard)
+		}
+	})
+}
+
 func TestShutdownSeals(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStage(t, t.TempDir())
