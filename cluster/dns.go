@@ -75,14 +75,9 @@ type DNS struct {
 	listen  []dnsListener
 }
 
-// udpQueueBytes is how much may wait while this process has no CPU: some 5,000
-// questions, a quarter of a second of 20,000 a second. More are lost, and asked
-// again.
-const udpQueueBytes = 4 << 20
-
 // dnsListener is one address, by UDP and TCP.
 type dnsListener struct {
-	udp *net.UDPConn
+	udp *udpSocket
 	tcp net.Listener
 }
 
@@ -134,7 +129,7 @@ func (d *DNS) Addr() net.Addr {
 	if len(d.listen) == 0 {
 		return nil
 	}
-	return d.listen[0].udp.LocalAddr()
+	return d.listen[0].udp.addr
 }
 
 // Panicking says that all relays are named that do not drain, since less than
@@ -143,6 +138,11 @@ func (d *DNS) Panicking() bool { return d.roster.panicking() }
 
 // Remembered is how many relays are named that the gossip has lost.
 func (d *DNS) Remembered() int { return d.roster.remembered() }
+
+// Readers is how many threads wait in the kernel for questions while it runs. Each
+// holds one of the runtime's processors nearly all the time, so GOMAXPROCS should
+// be greater by so many than the cores that the other goroutines may use.
+func (d *DNS) Readers() int { return len(d.listen) }
 
 // Run answers until ctx ends.
 func (d *DNS) Run(ctx context.Context) error {
@@ -175,20 +175,17 @@ func (d *DNS) open(address string) error {
 	}
 }
 
-func listenBoth(address string) (*net.UDPConn, net.Listener, error) {
-	packets, err := net.ListenPacket("udp", address)
+func listenBoth(address string) (*udpSocket, net.Listener, error) {
+	udp, err := listenUDP(address)
 	if err != nil {
 		return nil, nil, err
 	}
-	streams, err := net.Listen("tcp", packets.LocalAddr().String())
+	tcp, err := net.Listen("tcp", udp.addr.String())
 	if err != nil {
-		packets.Close()
+		udp.Close()
 		return nil, nil, err
 	}
-	udp := packets.(*net.UDPConn)
-	// Best effort: the kernel takes less where net.core.rmem_max says so.
-	_ = udp.SetReadBuffer(udpQueueBytes)
-	return udp, streams, nil
+	return udp, tcp, nil
 }
 
 func (d *DNS) close() {
@@ -203,7 +200,7 @@ func (d *DNS) close() {
 func (d *DNS) defaultNS() NameServer {
 	ns := NameServer{Name: "ns1"}
 	for _, l := range d.listen {
-		if addr := l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(); !addr.IsUnspecified() {
+		if addr := l.udp.addr.(*net.UDPAddr).AddrPort().Addr().Unmap(); !addr.IsUnspecified() {
 			ns.Addrs = append(ns.Addrs, addr)
 		}
 	}

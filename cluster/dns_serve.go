@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -27,21 +28,32 @@ const (
 
 // serveUDP answers packets until the socket is closed. One of them is enough for
 // a socket: more would hand each packet from one to the next.
-func (d *DNS) serveUDP(socket *net.UDPConn) {
-	buf, out := make([]byte, maxQueryBytes), make([]byte, 0, udpBytes)
+func (d *DNS) serveUDP(socket *udpSocket) {
+	if !socket.begin() {
+		return
+	}
+	defer socket.end()
+	hurry()
+	packets := newBatch()
 	for {
-		n, from, err := socket.ReadFromUDPAddrPort(buf)
+		err := packets.receive(socket.fd)
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case socket.closed.Load():
 			return
-		case err != nil:
-			d.log.Debug("dns packet not read", "err", err)
+		case err != nil && !errors.Is(err, syscall.EINTR):
+			d.log.Debug("dns packets not read", "err", err)
 			time.Sleep(errorPause)
-			continue
 		}
-		if answer := d.respond(out, buf[:n], from.Addr(), true); answer != nil {
-			// An answer that can't be sent is as one lost on the way.
-			_, _ = socket.WriteToUDPAddrPort(answer, from)
+		d.answerAll(packets)
+		packets.send(socket.fd)
+	}
+}
+
+func (d *DNS) answerAll(packets *batch) {
+	for i := range packets.arrived {
+		query, from := packets.query(i)
+		if answer := d.respond(packets.room[i][:0], query, from, true); answer != nil {
+			packets.reply(i, answer)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -45,7 +46,18 @@ func (c *nameserverCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	makeRoomFor(s.dns)
 	return s.Run(c.untilParentEnds(ctx))
+}
+
+// makeRoomFor gives the runtime a processor more for each thread that waits for
+// questions: without it all else would wait until such a thread is found to be
+// asleep, and the thread until all else lets go. From then on GOMAXPROCS does not
+// follow a container's limit that is changed.
+func makeRoomFor(dns *cluster.DNS) {
+	if dns != nil {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + dns.Readers())
+	}
 }
 
 // nameserverNode is a running name server: gossip ─▶ members ─▶ DNS.

@@ -47,6 +47,7 @@ func (c *originCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	makeRoomFor(o.dns)
 	return o.Run(c.untilParentEnds(ctx))
 }
 
