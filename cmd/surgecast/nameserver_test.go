@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -179,5 +180,29 @@ pool's zone is not signed. Then check it: surgecast delegation --check
 	}
 	if !strings.Contains(out.String(), "The name servers answer, and agree with the configuration.") {
 		t.Errorf("the check said: %s", out.String())
+	}
+}
+
+// A node that answers DNS has a processor more for each address where it waits
+// for questions, one that does not has as many as before.
+func TestRoomForReaders(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	makeRoomFor(nil)
+	if n := runtime.GOMAXPROCS(0); n != before {
+		t.Errorf("%d processors without DNS, not %d", n, before)
+	}
+	dns, err := cluster.NewDNS(cluster.DNSConfig{
+		Listen: []string{"127.0.0.1:0", "127.0.0.2:0"}, Zone: "live.surgecast.test", View: func() []cluster.Member { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	defer dns.Run(ctx) // closes the sockets
+	makeRoomFor(dns)
+	if n := runtime.GOMAXPROCS(0); n != before+2 {
+		t.Errorf("%d processors for two readers, not %d", n, before+2)
 	}
 }
