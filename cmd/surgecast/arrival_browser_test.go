@@ -68,10 +68,7 @@ func TestBrowserInAGap(t *testing.T) {
 // Who comes while the encoder is away gets a valid list of gaps, also where no
 // media are left in it, and sees the encoder when it is back: hls.js in a page of
 // somebody else's and our own page, neither of which is loaded again.
-func TestArrivalInAGap(t *testing.T) {
-	if !proving() {
-		t.Skip("a minute of a real encoder and real players: SURGECAST_PROVE=1")
-	}
+func testArrivalInAGap(t *testing.T) {
 	for name, away := range map[string]time.Duration{"media are left": 5 * time.Second, "only gaps": 25 * time.Second} {
 		t.Run(name, func(t *testing.T) { arriveInAGap(t, away) })
 	}

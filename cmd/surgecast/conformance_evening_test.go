@@ -34,7 +34,11 @@ func TestConformanceEvening(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 20 s")
 	}
-	beside(t)
+	shortly(t)
+	watchConformance(t)
+}
+
+func watchConformance(t *testing.T) {
 	cert, key := certificateFiles(t)
 	e := newEvening(t, setting{"tls.cert_file", cert}, setting{"tls.key_file", key})
 	e.startRelay(t, 1)

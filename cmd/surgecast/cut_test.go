@@ -55,10 +55,7 @@ func newServedPool(t *testing.T, relays, further int) *machines {
 
 // A relay is cut off from everybody, again and again: how long it stays in the
 // answers of either name server, and in what its viewers are told by steering.
-func TestRelayCutOff(t *testing.T) {
-	if !proving() {
-		t.Skip("takes two minutes; make prove runs it")
-	}
+func testRelayCutOff(t *testing.T) {
 	const relays, viewers, rounds = 4, poolFirst + 4, 4
 	m := newServedPool(t, relays, 1)
 	servers := []net.Conn{m.dial(viewers, m.at(poolServer1, 5300)), m.dial(viewers, m.at(poolServer2, 5300))}

@@ -106,11 +106,9 @@ func TestDrainOrderThatCannotBeRead(t *testing.T) {
 }
 
 // Real processes: any node takes an order for any other one; the flag outlives
-// the process; undrain takes it back at each stage.
-func TestDrainByOrder(t *testing.T) {
-	if !proving() {
-		t.Skip("takes a minute: make prove runs it, and TestStoryDrainByOrder is the same on fake time")
-	}
+// the process; undrain takes it back at each stage. TestStoryDrainByOrder is the
+// same on fake time.
+func testDrainByOrder(t *testing.T) {
 	e := newQuietEvening(t)
 	e.relayDrain(t, "20s") // longer than the slow start of the other one in the answers
 	kept, moved := e.startRelay(t, 1), e.startRelay(t, 2)

@@ -56,6 +56,15 @@ func beside(t *testing.T) {
 	}
 }
 
+// shortly is beside for a test whose long run is one of TestLongEvenings.
+func shortly(t *testing.T) {
+	t.Helper()
+	if proving() {
+		t.Skip("one of TestLongEvenings")
+	}
+	t.Parallel()
+}
+
 // someLoopback is the first of some addresses that nobody else uses.
 func someLoopback() netip.Addr {
 	return netip.AddrFrom4([4]byte{127, byte(100 + rand.IntN(100)), byte(rand.IntN(250)), 1})

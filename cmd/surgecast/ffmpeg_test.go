@@ -24,7 +24,11 @@ func TestFFmpegPushesAndReads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some 30 s")
 	}
-	beside(t)
+	shortly(t)
+	pushAndRead(t)
+}
+
+func pushAndRead(t *testing.T) {
 	film := makeFilm(t)
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run(transport, func(t *testing.T) {

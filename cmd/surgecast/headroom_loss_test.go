@@ -31,6 +31,7 @@ func (c *headroomCrowd) fill(each, enough int) {
 // the room that they keep is 76 %: then the other four are at 95 % on the average,
 // and chance sends a few of the viewers to two that are at 100.
 func TestTheFullestRelayIsKilled(t *testing.T) {
+	t.Parallel()
 	if !proving() {
 		t.Skip("takes minutes under the race detector: make prove runs it")
 	}

@@ -62,13 +62,10 @@ type viewed struct {
 	Time     float64
 }
 
-// TestLossInARealPlayer kills a real encoder and lets it come back after 0.2, 5
+// testLossInARealPlayer kills a real encoder and lets it come back after 0.2, 5
 // and 60 s and with another picture: hls.js goes on in the page that it is in,
 // ffmpeg as a reader in its process, both behind relays.
-func TestLossInARealPlayer(t *testing.T) {
-	if !proving() {
-		t.Skip("minutes of a real encoder and two real players: SURGECAST_PROVE=1")
-	}
+func testLossInARealPlayer(t *testing.T) {
 	for _, what := range []origin.OnLoss{origin.GapOnLoss, origin.SlateOnLoss} {
 		t.Run(string(what), func(t *testing.T) { playThroughLosses(t, what) })
 	}

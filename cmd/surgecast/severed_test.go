@@ -23,10 +23,7 @@ import (
 // Real processes on machines of their own: the name servers are killed and all
 // gossip is cut while a crowd plays, and nobody notices. The same on fake time,
 // below a tree, is TestStoryWithoutGossipAndDNS.
-func TestGossipAndDNSKilled(t *testing.T) {
-	if !proving() {
-		t.Skip("takes two minutes: make prove runs it")
-	}
+func testGossipAndDNSKilled(t *testing.T) {
 	const (
 		origin, firstRelay, lastRelay, firstServer, lastServer, watching = 1, 2, 4, 5, 6, 7
 		viewers                                                          = 60

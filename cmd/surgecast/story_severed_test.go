@@ -41,6 +41,7 @@ func TestStoryWithoutGossipAndDNS(t *testing.T) {
 
 // The same below a tree, which gossip proposes.
 func TestStoryOfATreeWithoutGossipAndDNS(t *testing.T) {
+	t.Parallel()
 	if !proving() {
 		t.Skip("takes minutes: make prove runs it")
 	}
