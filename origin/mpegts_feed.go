@@ -181,7 +181,7 @@ func probeMPEGTS(from io.Reader) (*mpegts.Reader, error) {
 		if err := toTable(packets, deadline); err != nil {
 			return nil, err
 		}
-		reader := &mpegts.Reader{R: packets}
+		reader := &mpegts.Reader{R: &mpegtsSplit{from: packets}}
 		err := reader.Initialize()
 		switch {
 		case err == nil:
