@@ -40,9 +40,9 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
-# Under 10 minutes; WHAT=nginx for one.
+# Under 10 minutes; WHAT=nginx for one, WHAT='-rows tls nginx' for some lines of it.
 bench: build
-	@.ci/deps ffmpeg:ffmpeg nginx:nginx wrk:wrk h2load:nghttp2-client dnsperf:dnsperf taskset:util-linux
+	@.ci/deps ffmpeg:ffmpeg nginx:nginx h2load:nghttp2-client dnsperf:dnsperf taskset:util-linux
 	go run ./bench $(WHAT)
 
 build: $(LIBRARY)

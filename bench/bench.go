@@ -6,6 +6,8 @@
 //
 //	go run ./bench            every benchmark, in under 10 minutes
 //	go run ./bench nginx      those whose name begins so
+//	go run ./bench -rows 'part .*tls' nginx
+//	                          of the comparison only the lines that match
 //
 // Machines are shared and noisy: CPU time of the server process is counted
 // before wall time, the median of several runs is printed with the lowest and
@@ -24,6 +26,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -80,8 +83,9 @@ func command(ctx context.Context, arguments []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	binary := flags.String("binary", "bin/surgecast", "the program to measure")
+	rows := flags.String("rows", "", "of nginx: only lines whose name matches this expression")
 	flags.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [-binary FILE] [NAME ...]\n\nbenchmarks:")
+		fmt.Fprintln(os.Stderr, "usage: bench [-binary FILE] [-rows EXPRESSION] [NAME ...]\n\nbenchmarks:")
 		for _, b := range benchmarks {
 			fmt.Fprintln(os.Stderr, "  "+b.name)
 		}
@@ -89,10 +93,14 @@ func command(ctx context.Context, arguments []string) error {
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
-	return run(ctx, *binary, flags.Args())
+	chosen, err := regexp.Compile(*rows)
+	if err != nil {
+		return err
+	}
+	return run(ctx, *binary, chosen, flags.Args())
 }
 
-func run(ctx context.Context, binary string, names []string) error {
+func run(ctx context.Context, binary string, rows *regexp.Regexp, names []string) error {
 	chosen := slices.DeleteFunc(slices.Clone(benchmarks), func(b benchmark) bool {
 		return len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(b.name, n) })
 	})
@@ -103,7 +111,7 @@ func run(ctx context.Context, binary string, names []string) error {
 	var all []figure
 	for _, b := range chosen {
 		fmt.Fprintln(os.Stderr, b.name, "…")
-		figures, err := b.measure(ctx, binary)
+		figures, err := b.measure(ctx, binary, rows)
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
@@ -115,12 +123,12 @@ func run(ctx context.Context, binary string, names []string) error {
 }
 
 // measure runs one benchmark, and tells how busy the machine was with others.
-func (b benchmark) measure(ctx context.Context, binary string) ([]figure, error) {
+func (b benchmark) measure(ctx context.Context, binary string, rows *regexp.Regexp) ([]figure, error) {
 	before, err := usageNow()
 	if err != nil {
 		return nil, err
 	}
-	s := &session{binary: binary, progress: os.Stderr}
+	s := &session{binary: binary, rows: rows, progress: os.Stderr}
 	figures, err := b.run(ctx, s)
 	if err := errors.Join(err, s.end()); err != nil {
 		return nil, err
@@ -137,6 +145,7 @@ func (b benchmark) measure(ctx context.Context, binary string) ([]figure, error)
 // session is what one benchmark runs in.
 type session struct {
 	binary   string
+	rows     *regexp.Regexp // of the comparison
 	progress io.Writer
 	running  *pool
 }
@@ -147,6 +156,9 @@ func (s *session) pool(ctx context.Context, spec poolSpec) (*pool, error) {
 	s.running = p
 	return p, err
 }
+
+// wants tells whether a line of the comparison is asked for.
+func (s *session) wants(line string) bool { return s.rows.MatchString(line) }
 
 // say shows a figure as soon as it is known.
 func (s *session) say(f figure) {

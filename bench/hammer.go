@@ -29,10 +29,11 @@ type hammered struct {
 const hammerRest = 50 * time.Microsecond
 
 // hammer asks for one URL again and again over some connections, each with one
-// request at a time: wrk's work at less cost, since bodies are not copied.
+// request at a time: wrk's work at less cost, since bodies are neither copied
+// in cleartext nor deciphered over TLS.
 func hammer(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("hammer", flag.ContinueOnError)
-	address := flags.String("url", "", "what to ask for, http")
+	address := flags.String("url", "", "what to ask for, http or https")
 	conns := flags.Int("conns", 64, "connections")
 	lasting := flags.Duration("for", runTime, "how long")
 	if err := flags.Parse(arguments); err != nil {
@@ -48,12 +49,21 @@ func hammer(ctx context.Context, arguments []string) error {
 	}
 	defer l.stop()
 	var result hammered
-	began := time.Now()
+	var lines []*line
 	for range *conns {
 		c, err := l.dial(netip.AddrFrom4([4]byte{127, 0, 0, 1}), target.address)
 		if err != nil {
 			return err
 		}
+		if target.secure {
+			if err := c.secure(); err != nil {
+				return err
+			}
+		}
+		lines = append(lines, c)
+	}
+	began := time.Now()
+	for _, c := range lines {
 		result.keepAsking(c, target.path)
 	}
 	l.rest = hammerRest

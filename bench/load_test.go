@@ -9,25 +9,6 @@ import (
 	"time"
 )
 
-func TestParseWrk(t *testing.T) {
-	const good = `Running 1s test @ https://127.0.0.5:18443/a
-  1 threads and 16 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-  108043 requests in 1.10s, 170.02MB read
-Requests/sec:  98221.11`
-	a, err := parseWrk(good)
-	if err != nil || a.requests != 108043 || a.failed != 0 {
-		t.Errorf("got %+v, %v", a, err)
-	}
-	a, err = parseWrk(good + "\n  Socket errors: connect 0, read 2, write 0, timeout 1\n  Non-2xx or 3xx responses: 4\n")
-	if err != nil || a.failed != 7 {
-		t.Errorf("got %+v, %v", a, err)
-	}
-	if _, err := parseWrk("unable to connect"); err == nil {
-		t.Error("nonsense is taken")
-	}
-}
-
 func TestParseH2load(t *testing.T) {
 	const good = `finished in 1.00s, 48.00 req/s, 60MB/s
 requests: 48 total, 64 started, 48 done, 48 succeeded, 0 failed, 0 errored, 0 timeout

@@ -12,16 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loop drives thousands of cleartext HTTP/1.1 connections from one thread: the
-// load shares the machine with the server, so it must cost next to nothing.
-// One buffer serves all connections, and a body that nobody wants is thrown
-// away by the kernel without a copy. All callbacks run on the loop's goroutine.
+// loop drives thousands of HTTP/1.1 connections from one thread: the load shares
+// the machine with the server, so it must cost next to nothing. One buffer
+// serves all connections, and a body that nobody wants is thrown away by the
+// kernel without a copy, or over TLS without being deciphered. All callbacks run
+// on the loop's goroutine.
 type loop struct {
 	epoll  int
 	lines  map[int32]*line
 	buffer []byte
 	timers timers
 	head   string        // of a request after its path
+	asked  []byte        // the last request
 	rest   time.Duration // after each turn, so that the next one has more to do
 
 	posted chan func() // by other goroutines
@@ -58,8 +60,9 @@ type answer struct {
 
 // line is one connection.
 type line struct {
-	loop *loop
-	fd   int
+	loop   *loop
+	fd     int
+	sealed *sealed // nil in cleartext
 
 	want   func(etag string) bool // whether the body is wanted; nil: never
 	done   func(*answer)          // nil while nothing is asked
@@ -100,10 +103,13 @@ func (l *loop) dial(from netip.Addr, to netip.AddrPort) (*line, error) {
 // answer, or with the error that ended the connection.
 func (c *line) get(path string, want func(etag string) bool, done func(*answer)) {
 	c.want, c.done = want, done
-	b := c.loop.buffer[:0]
-	b = append(b, "GET "...)
+	b := append(c.loop.asked[:0], "GET "...)
 	b = append(b, path...)
 	b = append(b, c.loop.head...)
+	c.loop.asked = b
+	if c.sealed != nil {
+		b = c.sealed.out.seal(b)
+	}
 	// Requests are small: one that does not fit into the socket means that the
 	// server has stopped reading.
 	if n, err := unix.Write(c.fd, b); err != nil || n < len(b) {
@@ -188,8 +194,19 @@ func (l *loop) stop() {
 // no more than is copied in the time of one more call.
 const headRead = 4 << 10
 
+var (
+	errClosed = errors.New("the server closed the connection")
+	errLonger = errors.New("an answer is longer than it says")
+)
+
 // readable takes what has come.
 func (c *line) readable() {
+	if c.sealed != nil {
+		if err := c.readSealed(); err != nil {
+			c.fail(err)
+		}
+		return
+	}
 	for {
 		var n int
 		var err error
@@ -209,7 +226,7 @@ func (c *line) readable() {
 			c.fail(fmt.Errorf("read an answer: %w", err))
 			return
 		case n == 0:
-			c.fail(errors.New("the server closed the connection"))
+			c.fail(errClosed)
 			return
 		}
 		if err := c.take(buffer[:n]); err != nil {
@@ -253,7 +270,7 @@ func (c *line) take(b []byte) error {
 	c.answer.body = c.answer.body[:0]
 	body := b[end+4:]
 	if len(body) > c.left {
-		return errors.New("an answer is longer than it says")
+		return errLonger
 	}
 	c.takeBody(body)
 	c.head = c.head[:0]
@@ -265,7 +282,12 @@ func (c *line) takeBody(b []byte) {
 	if c.keep {
 		c.answer.body = append(c.answer.body, b...)
 	}
-	if c.left -= len(b); c.left > 0 {
+	c.count(len(b))
+}
+
+// count is takeBody for bytes that nobody wants.
+func (c *line) count(bytes int) {
+	if c.left -= bytes; c.left > 0 {
 		return
 	}
 	done := c.done
