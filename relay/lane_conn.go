@@ -32,8 +32,10 @@ type laneConn struct {
 
 	// Of bare connections:
 	heard bool // a request
-	fast  bool // has unsentFast; of the reader
 	fd    int  // valid during a turn
+	// Of the reader:
+	fast    bool // has unsentFast
+	trusted bool // had it before its first large body
 }
 
 // Time-outs of a lane.
@@ -86,6 +88,12 @@ func (c *laneConn) listen() error {
 		}
 		return c.err
 	}
+	if c.corked != nil && c.corked.brief != nil {
+		if err := c.corked.brief.turns(c.turnSecure); err != nil {
+			return c.hear(err)
+		}
+		return c.err
+	}
 	for {
 		if err := c.hear(c.fill()); err != nil {
 			return err
@@ -115,6 +123,19 @@ func (c *laneConn) turn(fd uintptr) bool {
 		c.heard = c.filled == 0
 	}
 	return false
+}
+
+// turnSecure is turn over TLS, which may have read more than the request.
+func (c *laneConn) turnSecure() bool {
+	for {
+		err := c.readNow()
+		if err == errNotYet {
+			return false
+		}
+		if c.err = c.hear(err); c.err != nil {
+			return true
+		}
+	}
 }
 
 // hear takes what a read has led to.
@@ -239,6 +260,7 @@ func (c *laneConn) reply(p *prepared, head bool) error {
 		front = front[max(n, 0):]
 	}
 	c.begin(patience(len(p.body)))
+	c.trust(len(body))
 	began := time.Now()
 	err := c.push(p, front, body)
 	if err == nil && len(body) >= fileLeast {

@@ -33,7 +33,7 @@ type h2Conn struct {
 	lane    *lane
 	base    *laneConn // its place in the lane
 	conn    net.Conn
-	below   *gatheringConn // nil where there is none
+	below   *corkedConn // nil where there is none
 	tracker ConnTracker
 
 	// Touched by the reader alone.
@@ -96,7 +96,7 @@ func (l *lane) serveH2(base *laneConn) {
 
 func newH2Conn(l *lane, base *laneConn) *h2Conn {
 	c := &h2Conn{
-		lane: l, base: base, conn: base.Conn, below: gathererOf(base.Conn), tracker: TrackConn(base.Conn),
+		lane: l, base: base, conn: base.Conn, below: base.corked, tracker: TrackConn(base.Conn),
 		streams: map[uint32]*h2Stream{}, window: 64<<10 - 1, initial: 64<<10 - 1, frameSize: 16 << 10,
 	}
 	c.room.L = &c.mu

@@ -59,7 +59,7 @@ func (c *h2Conn) sayGoAway(code http2.ErrCode) {
 	c.appendGoAway(code)
 	batch := c.takeOut()
 	c.mu.Unlock()
-	if c.send(batch) == nil {
+	if c.send(batch, true) == nil {
 		c.linger()
 	}
 }

@@ -13,8 +13,8 @@ const (
 	// h2SmallBytes is up to which size a body is copied behind its header block
 	// and leaves in one frame with it, before all media.
 	h2SmallBytes = 16 << 10
-	// h2BatchBytes is what is made ready at a time: one write, whole TLS records.
-	h2BatchBytes = gatherBytes
+	// h2BatchBytes is what is made ready at a time, and what a slow reader holds.
+	h2BatchBytes = 64 << 10
 	// h2InlineBytes is how much the reader writes by itself; with more another
 	// goroutine does, so that the viewer's resets are heard meanwhile.
 	h2InlineBytes = 192 << 10
@@ -171,8 +171,9 @@ func (c *h2Conn) write() {
 			break
 		}
 		c.limit()
+		corked := len(*batch)+c.owed <= corkMost
 		c.mu.Unlock()
-		err := c.send(batch)
+		err := c.send(batch, corked)
 		c.mu.Lock()
 		if err != nil && c.ended == nil {
 			c.ended = err
@@ -263,20 +264,14 @@ func (c *h2Conn) appendData(batch *[]byte, s *h2Stream, n int) {
 	}
 }
 
-// send writes a batch and gives its buffer back, before it waits for the
-// socket where it can.
-func (c *h2Conn) send(batch *[]byte) error {
-	if c.below == nil || len(*batch) <= h2SmallBytes {
-		_, err := c.conn.Write(*batch)
-		h2GiveBack(batch)
-		return err
+// send writes a batch and gives its buffer back.
+func (c *h2Conn) send(batch *[]byte, corked bool) (err error) {
+	if c.below != nil {
+		_, err = c.below.send(c.conn, nil, *batch, corked)
+	} else {
+		_, err = c.conn.Write(*batch)
 	}
-	c.below.gather()
-	_, err := c.conn.Write(*batch)
 	h2GiveBack(batch)
-	if late := c.below.release(); err == nil {
-		err = late
-	}
 	return err
 }
 

@@ -41,6 +41,16 @@ func (c *laneConn) pace(bytes int, took time.Duration) {
 	}
 }
 
+// trust takes one who asks for a first large body for fast, until pace knows
+// better. What a connection's first body is waited for in pieces stays with it:
+// BBR then finds a low rate, and keeps to it with timers.
+func (c *laneConn) trust(bytes int) {
+	if bytes > unsentBytes && !c.trusted {
+		c.trusted = true
+		c.pace(bytes, 0)
+	}
+}
+
 // slow gives back what a fast connection has.
 func (c *laneConn) slow() {
 	if c.fast {

@@ -66,3 +66,23 @@ func TestPaceIsOfTheLastBody(t *testing.T) {
 		}
 	}
 }
+
+// Before the first large body a connection is trusted, once.
+func TestTrust(t *testing.T) {
+	l := &lane{}
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	c := &laneConn{lane: l}
+	c.open(server)
+	if c.trust(unsentBytes); c.fast {
+		t.Error("a body that is not large needs no trust")
+	}
+	if c.trust(unsentBytes + 1); !c.fast {
+		t.Error("the first large body is not trusted")
+	}
+	c.pace(unsentBytes+1, time.Second)
+	if c.trust(unsentBytes + 1); c.fast {
+		t.Error("one who was slow is trusted again")
+	}
+}

@@ -20,7 +20,8 @@ var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
 // when it has some, else one byte is read first.
 type socket struct {
 	net.Conn
-	raw syscall.RawConn // nil where there is no descriptor, and for TLS
+	raw    syscall.RawConn // nil where there is no descriptor, and for TLS
+	corked *corkedConn     // below TLS; nil where there is none
 
 	buffer *[readBytes]byte // nil while nothing is read
 	filled int
@@ -36,6 +37,7 @@ func (s *socket) open(conn net.Conn) {
 			s.raw, s.try = raw, s.tryRead
 		}
 	}
+	s.corked = corkedBelow(conn)
 }
 
 // cutOff closes the connection without a word: closing TLS says goodbye, and
@@ -96,6 +98,20 @@ func (s *socket) tryRead(fd uintptr) bool {
 	}
 }
 
+// readNow reads what is there over TLS, during a turn; errNotYet: nothing.
+func (s *socket) readNow() error {
+	if s.buffer == nil {
+		s.buffer = readBuffers.Get().(*[readBytes]byte)
+	}
+	n, err := s.Read(s.buffer[s.filled:])
+	s.filled += n
+	if n > 0 {
+		return nil
+	}
+	s.release()
+	return err
+}
+
 // consume forgets the first n bytes that were read.
 func (s *socket) consume(n int) {
 	s.filled = copy(s.buffer[:], s.buffer[n:s.filled])
@@ -122,6 +138,9 @@ var bodiesPool = sync.Pool{New: func() any { return new(bodies) }}
 func (s *socket) send(head, body []byte) (int, error) {
 	if len(body) == 0 {
 		return s.Write(head)
+	}
+	if s.corked != nil {
+		return s.corked.send(s.Conn, head, body, len(body) <= corkMost)
 	}
 	b := bodiesPool.Get().(*bodies)
 	defer bodiesPool.Put(b)
