@@ -113,6 +113,9 @@ func TestSecureRequestsInPieces(t *testing.T) {
 	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
 	random := rand.New(rand.NewPCG(1, 2))
 	conn := tls.Client(pieces{raw, random}, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err := conn.Handshake(); err != nil { // here, for afterwards only one goroutine writes
+		t.Fatal(err)
+	}
 	const requests = 120
 	all := strings.Repeat("GET /theatre/index.m3u8 HTTP/1.1\r\nHost: a\r\n\r\nGET /theatre/main/live.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n", requests/2)
 	wrote := make(chan error, 1)
