@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// latencyParts are timed: 40 s of the stream.
-const latencyParts = 200
+// latencyParts are timed: 30 s of the stream.
+const latencyParts = 150
 
 // latency is what relays add between a part's being whole at the origin and
 // its last byte at a viewer, with 500 viewers on the relay; then what a relay

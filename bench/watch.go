@@ -19,7 +19,7 @@ func watchSpec(relayOn core) poolSpec {
 
 // watchTime is how long viewers are measured; half of it over TLS, where there
 // is no goal of theirs.
-const watchTime = 30 * time.Second
+const watchTime = 20 * time.Second
 
 // watchHundreds is the cost of 500 viewers, the relay on a core of its own.
 func watchHundreds(ctx context.Context, s *session) ([]figure, error) {
