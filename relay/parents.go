@@ -120,6 +120,16 @@ func (p *parents) isOut(base string) bool {
 	return f != nil && f.out
 }
 
+// wellOf counts those that have not failed, or were found well since.
+func (p *parents) wellOf(bases []string) (n int) {
+	for _, base := range bases {
+		if !p.isOut(base) {
+			n++
+		}
+	}
+	return n
+}
+
 // well puts a parent back to its place.
 func (p *parents) well(base string) {
 	p.mu.Lock()

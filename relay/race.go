@@ -17,17 +17,18 @@ import (
 // still for 1.5 × TARGETDURATION, all are asked for what they
 // have: it shows who is ahead, or that they live.
 //
-// When two fail in one race, part of the tree is gone, and the next ones may be
-// below it: they would hold the question until they have found another parent
-// themselves. So the others are asked beside each other. Whoever was to answer
+// When two fail in one race, or one where another had failed before and was not
+// found well since, part of the tree is gone, and the next ones may be below it:
+// they would hold the question until they have found another parent themselves. So
+// the others are asked beside each other. Whoever was to answer
 // before the one that does, and does not a moment later, is left.
 
 const (
 	// maxRace is how many parents are asked the same question side by side: two of
 	// each tier that may be above, and an origin.
 	maxRace = 5
-	// upheaval is how many parents fail in one race when it is more than one node
-	// that is gone.
+	// upheaval is how many parents have failed when it is more than one node that is
+	// gone.
 	upheaval = 2
 	// siblingPatience is by how much later a parent may have what another one has
 	// that is nearer to the source: a few ways and wake-ups.
@@ -41,6 +42,7 @@ type race struct {
 	bases   []string    // best first
 	asked   int         // of these
 	failed  int         // of these
+	out     int         // of the others: they failed before, and stand behind them
 	doubt   bool        // whether the first of those who are asked has it at all
 	pending []string    // in the order in which they were asked
 	answers chan answer // one from each that was asked
@@ -54,7 +56,8 @@ func (r *fetcher) race(ctx context.Context) (answer, error) {
 	if len(bases) == 0 { // gone since the wait for one
 		return answer{}, errNoParent
 	}
-	return (&race{fetcher: r, question: r.question(), bases: bases, answers: make(chan answer, len(bases))}).run(ctx)
+	out := len(bases) - r.parents.wellOf(bases)
+	return (&race{fetcher: r, question: r.question(), bases: bases, out: out, answers: make(chan answer, len(bases))}).run(ctx)
 }
 
 // begin asks the best parent. When the last list is from another one that is well,
@@ -167,8 +170,10 @@ func (r *race) lose(ctx context.Context, a answer) {
 	}
 	r.failed++
 	r.next(ctx, r.ask)
-	r.doubt = r.doubt || r.held && r.failed >= upheaval
-	for r.failed >= upheaval && r.held && r.next(ctx, r.askToo) {
+	if r.failed+r.out < upheaval || !r.held {
+		return
+	}
+	for r.doubt = true; r.next(ctx, r.askToo); {
 	}
 }
 

@@ -61,6 +61,50 @@ func TestBothParentsDie(t *testing.T) {
 	}
 }
 
+// The second of two parents was full for a while before both die: it is asked last,
+// behind the origin, so the first one is all that fails before the siblings are asked,
+// which have lost the same. Viewers notice as little.
+func TestBothParentsDieOfWhichOneWasOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrove(t)
+		first, second := g.relay("10.0.0.2", "10.0.0.1"), g.relay("10.0.0.3", "10.0.0.1")
+		g.play()
+		time.Sleep(time.Second)
+		var ends []func() time.Duration
+		var children []*tree
+		for i, next := range [][]string{{"10.0.0.5", "10.0.0.6"}, {"10.0.0.6", "10.0.0.4"}, {"10.0.0.4", "10.0.0.5"}} {
+			host := []string{"10.0.0.4", "10.0.0.5", "10.0.0.6"}[i]
+			children = append(children, g.relay(host, "10.0.0.2", "10.0.0.3", next[0], next[1], "10.0.0.1"))
+		}
+		time.Sleep(time.Second)
+		first.fault.Store(refuses)
+		second.fault.Store(refuses)
+		time.Sleep(time.Second)
+		first.fault.Store(healthy)
+		time.Sleep(10 * time.Second) // they come back to the one, and go on finding the other out
+		for i, child := range children {
+			if parent, _ := child.store.Lineage(); parent != "http://10.0.0.2:8080" {
+				t.Fatalf("child %d is fed by %q", i, parent)
+			}
+			ends = append(ends, g.watch(child, 2))
+		}
+		time.Sleep(time.Second + 30*time.Millisecond)
+		g.net.Host(first.host).Kill()
+		g.net.Host(second.host).Kill()
+		time.Sleep(5 * time.Second)
+		var most time.Duration
+		for _, end := range ends {
+			most = max(most, end())
+		}
+		t.Logf("at most %v between two parts", most)
+		if limit := 230*time.Millisecond + siblingPatience; most > limit {
+			t.Errorf("a viewer was %v without a new part, want at most %v", most, limit)
+		}
+		g.end()
+	})
+}
+
 const fullOrigin = "reset, and the origin is full"
 
 // fillOrigin gives the origin slots for the two relays of tier 1; of the room that
