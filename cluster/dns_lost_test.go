@@ -3,9 +3,11 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -276,6 +278,47 @@ func TestRestartedRelayIsNotRemembered(t *testing.T) {
 		h.expect("23456")
 	})
 }
+
+// A relay that the gossip loses is remembered before it is no member any more: DNS
+// looks at both from other goroutines, at any time.
+func TestLostRelayIsKnownThroughout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t)
+		var server atomic.Pointer[Node]
+		var name atomic.Value
+		var looks atomic.Int64
+		log := slog.New(onRecord(func(message string) {
+			if message != "member gone" {
+				return
+			}
+			looks.Add(1)
+			if got := server.Load().Lost().Members(); len(got) != 1 || got[0].Name != name.Load() {
+				t.Errorf("of %v that is gone these are remembered: %v", name.Load(), got)
+			}
+		}))
+		n, _ := p.start(1, func(c *Config) { c.Logger = log })
+		server.Store(n)
+		relay, _ := p.start(2, func(c *Config) { c.State.Status = StatusServing })
+		p.await(n, 5*time.Second, count(2))
+		name.Store(relay.Name())
+		p.net.Host(address(2)).Kill()
+		time.Sleep(30 * time.Second)
+		if got := looks.Load(); got != 1 {
+			t.Errorf("looked %d times", got)
+		}
+	})
+}
+
+// onRecord is called with the message of each record from Info on.
+type onRecord func(message string)
+
+func (onRecord) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+func (f onRecord) Handle(_ context.Context, r slog.Record) error { f(r.Message); return nil }
+
+func (f onRecord) WithAttrs([]slog.Attr) slog.Handler { return f }
+
+func (f onRecord) WithGroup(string) slog.Handler { return f }
 
 func TestLostIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

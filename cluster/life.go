@@ -126,15 +126,17 @@ func (n *Node) forgetGone(d *delegate) {
 
 // lose takes a member out of the view that the gossip has no more. A relay that
 // was fit, and did not say that it leaves, is remembered, unless another life
-// is there in its place.
+// is there in its place. It is remembered first: DNS must not find it neither here
+// nor there, or it would be in no answer for a moment, and begin anew after it.
 func (n *Node) lose(name string) {
-	fit := n.verdicts.Healthy(name)
-	m, ok := n.view.remove(name)
+	m, ok := n.view.get(name)
 	if !ok {
 		return
 	}
-	n.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
-	if fit && !slices.ContainsFunc(n.view.list(), m.isAt) {
+	another := func(o Member) bool { return o.Name != name && m.isAt(o) }
+	if n.verdicts.Healthy(name) && !slices.ContainsFunc(n.view.list(), another) {
 		n.lost.add(m)
 	}
+	n.view.remove(name)
+	n.log.Info("member gone", "member", m.Name, "address", m.Address, "status", m.State.Status)
 }

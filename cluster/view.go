@@ -31,16 +31,22 @@ func (v *view) put(m Member) bool {
 	return true
 }
 
-// remove takes a member out and returns it.
-func (v *view) remove(name string) (Member, bool) {
+// get returns a member, also one that has a successor at its address.
+func (v *view) get(name string) (Member, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	m, ok := v.members[name]
-	if ok {
+	return m, ok
+}
+
+// remove takes a member out.
+func (v *view) remove(name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.members[name]; ok {
 		delete(v.members, name)
 		v.notify()
 	}
-	return m, ok
 }
 
 // replace puts a member in the place of one with another name, in one step.
