@@ -64,7 +64,7 @@ func (l locator) address(ctx context.Context, flag netip.Addr) (bind, refused ne
 	}
 	// A public address that the machine has itself is reached from everywhere.
 	told := l.cloud.Wait()
-	for _, a := range []netip.Addr{told.Public, told.Private} {
+	for _, a := range []netip.Addr{told.Public, told.Private, told.IPv6} {
 		if a.IsValid() && isHere(l.links, a) {
 			return a, refused, nil
 		}

@@ -45,6 +45,8 @@ func TestLocate(t *testing.T) {
 		{"then the metadata service", none, NodeConfig{Seeds: near}, nat, none, "10.0.0.5 203.0.113.5", false},
 		{"a public address on an interface", none, NodeConfig{}, cloud{Private: addr("10.0.0.5"), Public: addr("198.51.100.5")}, none, "198.51.100.5", false},
 		{"a service that speaks of another machine", none, NodeConfig{Seeds: near}, cloud{Private: addr("10.7.7.7")}, none, "127.0.0.1", false},
+		{"IPv6 alone, as the service says", none, NodeConfig{}, cloud{IPv6: addr("2001:db8::5")}, none, "2001:db8::5", false},
+		{"IPv6 beside a private one", none, NodeConfig{}, cloud{Private: addr("10.0.0.5"), IPv6: addr("2001:db8::5")}, none, "10.0.0.5", false},
 		{"then the way to the seed", none, NodeConfig{Seeds: near}, cloud{}, none, "127.0.0.1", false},
 		{"what a seed on the Internet sees", none, NodeConfig{Address: Address{addr("10.0.0.5")}, Seeds: far}, cloud{}, addr("203.0.113.9"), "10.0.0.5 203.0.113.9", false},
 		{"but not what one nearby sees", none, NodeConfig{Address: Address{addr("10.0.0.5")}, Seeds: near}, cloud{}, addr("203.0.113.9"), "10.0.0.5", false},
@@ -57,7 +59,7 @@ func TestLocate(t *testing.T) {
 		var log strings.Builder
 		l := locator{
 			config: &test.config,
-			links:  []link{linkWith("", "127.0.0.1/8"), linkWith("02:00:00:00:00:05", "10.0.0.5/24", "198.51.100.5/24")},
+			links:  []link{linkWith("", "127.0.0.1/8"), linkWith("02:00:00:00:00:05", "10.0.0.5/24", "198.51.100.5/24", "2001:db8::5/64")},
 			cloud:  answered(test.cloud),
 			seen:   func(context.Context) netip.Addr { return test.seen },
 			log:    slog.New(slog.NewTextHandler(&log, nil)),

@@ -42,7 +42,7 @@ type NodeConfig struct {
 
 	// Metadata is where the cloud tells a machine who it is: auto, off, or a
 	// base URL. It is asked at the start, for at most 300 ms. Default auto:
-	// http://169.254.169.254.
+	// http://169.254.169.254, and by IPv6 where EC2 and Google Cloud have it.
 	Metadata Metadata `yaml:"metadata"`
 
 	// Dir holds the node's state, in one folder for each address: what it

@@ -13,8 +13,16 @@ import (
 // A cloud tells a machine who it is at an address that only the machine itself
 // reaches. It is asked while the node boots; what is not known when the time is
 // up is taken as not to be known.
+//
+// Two clouds have it at an address of IPv6 too, for machines that have no other:
+// EC2 since 2020, where the instance's metadata options enable it, and Google
+// Cloud. Azure, Hetzner and DigitalOcean have it at the IPv4 address alone, which
+// is link-local, and there on machines without an IPv4 address of their own.
 const (
-	metadataBase  = "http://169.254.169.254"
+	metadataBase    = "http://169.254.169.254"
+	metadataBaseEC2 = "http://[fd00:ec2::254]"
+	metadataBaseGCP = "http://[fd20:ce::254]"
+
 	metadataBound = 300 * time.Millisecond // for all questions together
 	// maxMetadataBytes bounds one answer; what is longer is cut, and then
 	// mostly can't be read.
@@ -28,6 +36,7 @@ type cloud struct {
 	Instance string     // provider and id: "ec2/i-0abc"
 	Private  netip.Addr // on an interface of the machine
 	Public   netip.Addr // where the Internet reaches it
+	IPv6     netip.Addr // on an interface of the machine, and where the Internet reaches it
 	Type     string     // as the cloud sells it: "m5.large"
 }
 
@@ -47,15 +56,36 @@ func (q *cloudQuery) Wait() cloud {
 	return q.answer
 }
 
-// askMetadata asks all providers' ways at once. It never goes through a proxy:
-// that would be told its own name.
+// askMetadata asks all providers' ways at once, where there is no other base at
+// their own addresses of IPv6 as well. It never goes through a proxy: that would
+// be told its own name.
 func askMetadata(ctx context.Context, base string, client *http.Client) *cloudQuery {
+	return askProviders(ctx, waysTo(base), client)
+}
+
+// way is a provider's way at one address.
+type way struct {
+	provider
+	at string
+}
+
+func waysTo(base string) (ways []way) {
+	for _, p := range providers {
+		ways = append(ways, way{p, base})
+		if base == metadataBase && p.ipv6 != "" {
+			ways = append(ways, way{p, p.ipv6})
+		}
+	}
+	return ways
+}
+
+func askProviders(ctx context.Context, ways []way, client *http.Client) *cloudQuery {
 	q := &cloudQuery{done: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(ctx, metadataBound)
-	answers := make([]chan cloud, len(providers))
-	for i, p := range providers {
+	answers := make([]chan cloud, len(ways))
+	for i, w := range ways {
 		answers[i] = make(chan cloud, 1)
-		go func() { answers[i] <- p.ask(ctx, metadataClient{base, client}).of(p.name) }()
+		go func() { answers[i] <- w.ask(ctx, metadataClient{w.at, client}).of(w.name) }()
 	}
 	go func() {
 		defer close(q.done)
@@ -138,4 +168,13 @@ func metadataAddr(s string) netip.Addr {
 		return netip.Addr{}
 	}
 	return addr.Unmap().WithZone("")
+}
+
+// publicIPv6 reads the first of several addresses, if it is a public one of IPv6.
+func publicIPv6(s string) netip.Addr {
+	first, _, _ := strings.Cut(s, "\n")
+	if addr := metadataAddr(first); addr.Is6() && isPublic(addr) {
+		return addr
+	}
+	return netip.Addr{}
 }

@@ -11,18 +11,19 @@ import (
 // provider is one cloud's way of telling a machine who it is.
 type provider struct {
 	name string
+	ipv6 string                                            // the base of its service by IPv6; "": there is none
 	ask  func(ctx context.Context, m metadataClient) cloud // empty: it is not this cloud
 }
 
 // providers, those first whose paths nobody else serves: many clouds imitate
 // EC2's beside their own.
 var providers = []provider{
-	{"gcp", askGCP},
-	{"azure", askAzure},
-	{"hetzner", askHetzner},
-	{"digitalocean", askDigitalOcean},
-	{"openstack", askOpenStack},
-	{"ec2", askEC2},
+	{"gcp", metadataBaseGCP, askGCP},
+	{"azure", "", askAzure},
+	{"hetzner", "", askHetzner},
+	{"digitalocean", "", askDigitalOcean},
+	{"openstack", "", askOpenStack},
+	{"ec2", metadataBaseEC2, askEC2},
 }
 
 func askGCP(ctx context.Context, m metadataClient) cloud {
@@ -34,7 +35,10 @@ func askGCP(ctx context.Context, m metadataClient) cloud {
 	if c.Instance != "" {
 		c.Private = metadataAddr(get("network-interfaces/0/ip"))
 		c.Public = metadataAddr(get("network-interfaces/0/access-configs/0/external-ip"))
-		c.Type = instanceID(path.Base(get("machine-type"))) // projects/NUMBER/machineTypes/TYPE
+		c.IPv6 = publicIPv6(get("network-interfaces/0/ipv6s")) // one a line; internal ones are unique local
+		if kind := get("machine-type"); kind != "" {
+			c.Type = instanceID(path.Base(kind)) // projects/NUMBER/machineTypes/TYPE
+		}
 	}
 	return c
 }
@@ -149,6 +153,8 @@ func askEC2(ctx context.Context, m metadataClient) cloud {
 	c := cloud{Instance: instanceID(id)}
 	if c.Instance != "" {
 		c.Private, c.Public = ec2Addresses(ctx, m, headers...)
+		first, _ := m.get(ctx, "/latest/meta-data/ipv6", headers...)
+		c.IPv6 = publicIPv6(first)
 		c.Type = ec2Type(ctx, m, headers)
 	}
 	return c

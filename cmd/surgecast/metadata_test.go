@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -30,6 +32,7 @@ func metadataService(t *testing.T, answers map[string]string, wanted map[string]
 
 func TestMetadataOfEachCloud(t *testing.T) {
 	private, public := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("203.0.113.5")
+	ipv6 := netip.MustParseAddr("2001:db8::5")
 	ec2 := map[string]string{
 		"GET /latest/meta-data/instance-id": "i-0abc", "GET /latest/meta-data/local-ipv4": "10.0.0.5", "GET /latest/meta-data/public-ipv4": "203.0.113.5\n",
 		"GET /latest/meta-data/instance-type": "m5.large",
@@ -51,12 +54,21 @@ func TestMetadataOfEachCloud(t *testing.T) {
 				http.MethodPut: {"X-aws-ec2-metadata-token-ttl-seconds", "60"},
 				http.MethodGet: {"X-aws-ec2-metadata-token", "token=="},
 			},
-			cloud{"ec2/i-0abc", private, public, "m5.large"},
+			cloud{"ec2/i-0abc", private, public, netip.Addr{}, "m5.large"},
 		},
-		"EC2, version 1": {ec2, nil, cloud{"ec2/i-0abc", private, public, ""}},
+		"EC2, version 1": {ec2, nil, cloud{"ec2/i-0abc", private, public, netip.Addr{}, ""}},
+		"EC2, IPv6 beside it": {
+			with(map[string]string{"GET /latest/meta-data/ipv6": "2001:db8::5"}), nil,
+			cloud{"ec2/i-0abc", private, public, ipv6, ""},
+		},
+		"EC2, IPv6 alone": {
+			map[string]string{"GET /latest/meta-data/instance-id": "i-0abc", "GET /latest/meta-data/ipv6": "2001:db8::5"},
+			nil,
+			cloud{"ec2/i-0abc", netip.Addr{}, netip.Addr{}, ipv6, ""},
+		},
 		"OpenStack": {
 			with(map[string]string{"GET /openstack/latest/meta_data.json": `{"uuid":"9f1c-77","name":"relay"}`}), nil,
-			cloud{"openstack/9f1c-77", private, public, ""},
+			cloud{"openstack/9f1c-77", private, public, netip.Addr{}, ""},
 		},
 		"GCP": {
 			map[string]string{
@@ -66,24 +78,40 @@ func TestMetadataOfEachCloud(t *testing.T) {
 				"GET /computeMetadata/v1/instance/machine-type":                                      "projects/7/machineTypes/e2-medium",
 			},
 			map[string][2]string{http.MethodGet: {"Metadata-Flavor", "Google"}},
-			cloud{"gcp/4520031799277581759", private, public, "e2-medium"},
+			cloud{"gcp/4520031799277581759", private, public, netip.Addr{}, "e2-medium"},
+		},
+		"GCP, IPv6 alone": {
+			map[string]string{
+				"GET /computeMetadata/v1/instance/id":                         "4520031799277581759",
+				"GET /computeMetadata/v1/instance/network-interfaces/0/ipv6s": "2001:db8::5\n",
+			},
+			nil,
+			cloud{"gcp/4520031799277581759", netip.Addr{}, netip.Addr{}, ipv6, ""},
+		},
+		"GCP, IPv6 within the network": {
+			map[string]string{
+				"GET /computeMetadata/v1/instance/id":                         "4520031799277581759",
+				"GET /computeMetadata/v1/instance/network-interfaces/0/ipv6s": "fd20:1:2::5\n",
+			},
+			nil,
+			cloud{"gcp/4520031799277581759", netip.Addr{}, netip.Addr{}, netip.Addr{}, ""},
 		},
 		"Azure": {
 			map[string]string{"GET /metadata/instance?api-version=2021-02-01": `{"compute":{"vmId":"13f56399-bd52","vmSize":"Standard_D2s_v3"},"network":{"interface":[{"ipv4":{"ipAddress":[
 				{"privateIpAddress":"10.0.0.5","publicIpAddress":"203.0.113.5"}]}}]}}`},
 			map[string][2]string{http.MethodGet: {"Metadata", "true"}},
-			cloud{"azure/13f56399-bd52", private, public, "Standard_D2s_v3"},
+			cloud{"azure/13f56399-bd52", private, public, netip.Addr{}, "Standard_D2s_v3"},
 		},
 		"Hetzner": {
 			map[string]string{"GET /hetzner/v1/metadata/instance-id": "42", "GET /hetzner/v1/metadata/public-ipv4": "203.0.113.5"},
 			nil,
-			cloud{"hetzner/42", netip.Addr{}, public, ""},
+			cloud{"hetzner/42", netip.Addr{}, public, netip.Addr{}, ""},
 		},
 		"DigitalOcean": {
 			map[string]string{"GET /metadata/v1.json": `{"droplet_id":2756294,"interfaces":{
 				"private":[{"ipv4":{"ip_address":"10.0.0.5"}}],"public":[{"ipv4":{"ip_address":"203.0.113.5"}}]}}`},
 			nil,
-			cloud{"digitalocean/2756294", private, public, ""},
+			cloud{"digitalocean/2756294", private, public, netip.Addr{}, ""},
 		},
 		"a page for all that is asked": {map[string]string{"GET /latest/meta-data/instance-id": "<html>please log in</html>"}, nil, cloud{}},
 		"no cloud":                     {nil, nil, cloud{}},
@@ -94,6 +122,49 @@ func TestMetadataOfEachCloud(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})
+	}
+}
+
+// A machine that has IPv6 alone hears nothing at the usual address, and asks at
+// those that two clouds have there; a base of the configuration is the only one.
+func TestMetadataByIPv6(t *testing.T) {
+	var at []string
+	for _, w := range waysTo(metadataBase) {
+		at = append(at, w.name+" "+w.at)
+	}
+	for _, want := range []string{"gcp " + metadataBaseGCP, "ec2 " + metadataBaseEC2, "gcp " + metadataBase, "ec2 " + metadataBase, "azure " + metadataBase} {
+		if !slices.Contains(at, want) {
+			t.Errorf("%s is not asked", want)
+		}
+	}
+	if got := waysTo("http://127.0.0.1:80"); len(got) != len(providers) || len(at) != len(providers)+2 {
+		t.Errorf("%d ways to another base, %d to the usual ones", len(got), len(at))
+	}
+
+	listener, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here:", err)
+	}
+	answers := map[string]string{"/latest/meta-data/instance-id": "i-0abc", "/latest/meta-data/ipv6": "2001:db8::5"}
+	service := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answers[r.URL.Path] == "" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write([]byte(answers[r.URL.Path]))
+	})}}
+	service.Start()
+	t.Cleanup(service.Close)
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close() // nobody is at the usual address
+	ways := waysTo(metadataBase)
+	for i, w := range ways {
+		if ways[i].at = closed.URL; w.at == metadataBaseEC2 {
+			ways[i].at = service.URL
+		}
+	}
+	want := cloud{Instance: "ec2/i-0abc", IPv6: netip.MustParseAddr("2001:db8::5")}
+	if got := askProviders(t.Context(), ways, realEnvironment().client()).Wait(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // second chooses the address of the other family of IP at which viewers reach the
 // node as well: the configuration's, else the only public one that the interface
-// with the node's own address has. Whether it leads anywhere the probers find out.
+// with the node's own address has, or that of several which the cloud names. Whether it leads anywhere the probers find out.
 func (l locator) second(r reach) netip.Addr {
 	first := r.Address
 	if r.Public.IsValid() {
@@ -46,11 +46,14 @@ func (l locator) second(r reach) netip.Addr {
 			}
 		}
 	}
-	switch len(found) {
-	case 0:
+	told := l.cloud.Wait().IPv6
+	switch {
+	case len(found) == 0:
 		return netip.Addr{}
-	case 1:
+	case len(found) == 1:
 		return found[0]
+	case slices.Contains(found, told):
+		return told
 	}
 	l.log.Warn("this machine has several addresses of the other family, and viewers are told none of them: write one as \"second_address:\"", "addresses", found)
 	return netip.Addr{}

@@ -52,6 +52,18 @@ func TestLocateSecond(t *testing.T) {
 	}
 }
 
+// Of several addresses it is the one that the cloud names.
+func TestSecondAsTheCloudSays(t *testing.T) {
+	addr := netip.MustParseAddr
+	links := []link{linkWith("a", "10.0.0.5/24", "2001:db8::5/64", "2001:db8::6/64")}
+	for told, want := range map[netip.Addr]netip.Addr{addr("2001:db8::6"): addr("2001:db8::6"), addr("2001:db8::7"): {}} {
+		l := locator{config: &NodeConfig{}, links: links, cloud: answered(cloud{IPv6: told}), log: slog.New(slog.DiscardHandler)}
+		if got := l.second(reach{Address: addr("10.0.0.5")}); got != want {
+			t.Errorf("the cloud says %v: got %v, want %v", told, got, want)
+		}
+	}
+}
+
 // A machine's way to an address is found without a packet; this one has one to
 // itself.
 func TestRoutes(t *testing.T) {
