@@ -12,6 +12,8 @@ func TestCloudSpeed(t *testing.T) {
 		{Instance: "ec2/i-0abc", Type: "t3.micro"}:           64e6,
 		{Instance: "ec2/i-0abc", Type: "m5.large"}:           750e6, // and not the 10 Gbit/s of its burst
 		{Instance: "ec2/i-0abc", Type: "c5n.4xlarge"}:        5e9,   // more stays inside the cloud
+		{Instance: "ec2/i-0abc", Type: "c6gn.medium"}:        1600e6,
+		{Instance: "ec2/i-0abc", Type: "m8i.large"}:          937e6,
 		{Instance: "ec2/i-0abc", Type: "m5.24xlarge"}:        0,
 		{Instance: "ec2/i-0abc", Type: "m99.large"}:          0,
 		{Instance: "ec2/i-0abc", Type: "m5"}:                 0,
@@ -21,6 +23,7 @@ func TestCloudSpeed(t *testing.T) {
 		{Instance: "gcp/45", Type: "n2-standard-8"}:          7e9,
 		{Instance: "gcp/45", Type: "m5.large"}:               0,
 		{Instance: "azure/13f5", Type: "Standard_D2s_v3"}:    1e9,
+		{Instance: "azure/13f5", Type: "Standard_D16s_v3"}:   2e9,
 		{Instance: "azure/13f5", Type: "Standard_M416ms_v2"}: 0,
 		{}: 0,
 	} {
