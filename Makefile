@@ -50,7 +50,7 @@ build: $(LIBRARY)
 
 # What the tests run against, from Debian's packages; the race detector needs a C compiler.
 deps: $(LIBRARY) $(PARSER)
-	@.ci/deps gcc:gcc,libc6-dev ffmpeg:ffmpeg chromium:chromium dig:bind9-dnsutils
+	@.ci/deps gcc:gcc,libc6-dev ffmpeg:ffmpeg chromium:chromium dig:bind9-dnsutils systemd-socket-activate:systemd
 
 # Not fatal when it cannot be had: the page then says what is missing.
 $(LIBRARY): relay/player/library/package-lock.json relay/player/library/install
