@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,11 @@ func (f apiFlags) ask(ctx context.Context, q apiRequest, into any) error {
 	if err != nil {
 		return err
 	}
-	return apiFile{URL: f.Node, Token: token}.ask(ctx, q, into)
+	at := f.Node
+	if !strings.Contains(at, "://") {
+		at = "http://" + at
+	}
+	return apiFile{URL: at, Token: token}.ask(ctx, q, into)
 }
 
 // askFirst asks the nodes in turn until one answers: of those whose folder is
@@ -168,7 +173,11 @@ func (a apiFile) ask(ctx context.Context, q apiRequest, into any) error {
 	request.Header.Set("Authorization", "Bearer "+a.Token)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("ask node: %w", err)
+		var failed *url.Error // which tells the whole question again
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return fmt.Errorf("no node answers at %s: %w (is it up, and is this its ports.api?)", a.URL, err)
 	}
 	defer response.Body.Close()
 	answer := json.NewDecoder(io.LimitReader(response.Body, maxAnswerBytes))

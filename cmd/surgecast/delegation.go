@@ -53,6 +53,9 @@ func (c *delegationCmd) load(ctx context.Context) (zone string, dns DNSConfig, e
 	if err != nil {
 		return "", dns, err
 	}
+	if childOf(d.root, "authority_public_key") != nil {
+		return "", dns, d.at(place("authority_public_key"), "this is a relay's configuration, and relays answer no DNS: name a name server's with --config, or an origin's")
+	}
 	var node *NodeConfig
 	if childOf(d.root, "authority_key_file") != nil {
 		config, err := loadOriginConfig(c.Config)
@@ -99,6 +102,15 @@ func writeDelegation(out io.Writer, zone string, delegation *cluster.Delegation)
 	text.WriteString("\nAs lines of a zone file:\n\n")
 	for _, r := range delegation.Records() {
 		fmt.Fprintln(&text, r.Line)
+	}
+	var inner []string
+	for _, r := range delegation.Records() {
+		if addr, err := netip.ParseAddr(r.Value); err == nil && !isPublic(addr) {
+			inner = append(inner, addr.String())
+		}
+	}
+	if len(inner) > 0 {
+		fmt.Fprintf(&text, "\nResolvers on the Internet do not reach %s:\nwrite public addresses into dns.name_servers.\n", strings.Join(inner, ", "))
 	}
 	text.WriteString("\nMany forms want the name without the part that is the zone's. No DS record: the\npool's zone is not signed. Then check it: surgecast delegation --check\n")
 	_, err := io.WriteString(out, text.String())

@@ -72,6 +72,8 @@ func (n *node) serveDrain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, err.Error())
 	case target.Self:
 		n.answerOrder(w, order.Drain)
+	case target.State.Role != cluster.RoleRelay: // others have no path for it
+		refuse(w, http.StatusConflict, errNotDrained.Error())
 	default:
 		n.passOn(w, r, target, order.Drain)
 	}

@@ -130,6 +130,13 @@ func TestNameservers(t *testing.T) {
 	if err := status.Run(t.Context(), &table); err != nil {
 		t.Fatal(err)
 	}
+	// Asked of another node, and of itself.
+	for i := range s.servers {
+		_, err := (apiFlags{Dir: status.Dir}).order(t.Context(), s.address(1+i).String(), true)
+		if err == nil || err.Error() != errNotDrained.Error() {
+			t.Errorf("name server %d is to drain: %v", i+1, err)
+		}
+	}
 	for _, want := range []string{"origin", "nameserver  serving  " + s.address(1).String(), "nameserver  serving  " + s.address(2).String()} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("status from a name server lacks %q:\n%s", want, table.String())
@@ -163,11 +170,18 @@ live.surgecast.test.	3600	IN	NS	ns2.live.surgecast.test.
 ns1.live.surgecast.test.	3600	IN	A	ADDR1
 ns2.live.surgecast.test.	3600	IN	A	ADDR2
 
+Resolvers on the Internet do not reach ADDR1, ADDR2:
+write public addresses into dns.name_servers.
+
 Many forms want the name without the part that is the zone's. No DS record: the
 pool's zone is not signed. Then check it: surgecast delegation --check
 `)
 	if out.String() != want {
 		t.Errorf("got:\n%s", out.String())
+	}
+	relay := delegationCmd{Config: filepath.Join(s.dir, "relay.yaml")}
+	if err := relay.Run(t.Context(), &out); err == nil || !strings.Contains(err.Error(), "this is a relay's configuration, and relays answer no DNS") {
+		t.Errorf("of a relay's configuration: %v", err)
 	}
 	// Nobody delegates to a port of a test: the check says so, and that the
 	// servers themselves are well.

@@ -204,6 +204,7 @@ func TestStatusErrors(t *testing.T) {
 		{"no folder", statusCmd{apiFlags: apiFlags{Dir: dir + "/x"}}, "there is no folder " + dir + "/x: --dir names a node's data folder or one above it"},
 		{"no key", statusCmd{apiFlags: apiFlags{Node: api.URL}}, "--node needs --key-file: a copy of the api.json in that node's data folder"},
 		{"wrong key", statusCmd{apiFlags: apiFlags{Node: api.URL, KeyFile: wrong}}, api.URL + " does not take this key: it is made anew at each start of the node, copy its api.json again"},
+		{"no scheme, and nobody there", statusCmd{apiFlags: apiFlags{Node: "127.0.0.1:1", KeyFile: wrong}}, "no node answers at http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused (is it up, and is this its ports.api?)"},
 		{"no such key file", statusCmd{apiFlags: apiFlags{Node: api.URL, KeyFile: dir + "/x"}}, "--key-file: open " + dir + "/x: no such file or directory"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

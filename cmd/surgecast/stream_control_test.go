@@ -115,7 +115,7 @@ func TestOnlyRelaysToAsk(t *testing.T) {
 	}
 	writeAPIFile(t, filepath.Join(dir, "a"), apiFile{URL: "http://127.0.0.1:1", Token: "x"})
 	err = end.Run(t.Context(), &bytes.Buffer{})
-	if want := "of the nodes that keep their data in " + dir + ", those that have a say in this are not running: ask node: "; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := "of the nodes that keep their data in " + dir + ", those that have a say in this are not running: no node answers at "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("\n got %v\nwant %s", err, want)
 	}
 }
