@@ -49,6 +49,9 @@ type Config struct {
 	// Advertise is the ip:port where the others reach us; "" means Bind's. It
 	// is required when Bind is an unspecified address as 0.0.0.0.
 	Advertise string
+	// Second is an ip:port of the other family of IP at which the gossip is heard as
+	// well; "": none. The others know it by State.Second, with Advertise's port.
+	Second string
 	// Secret is the pool's secret, at least 16 bytes. Required.
 	Secret []byte
 	// PoolID separates pools that share a network; "" means "surgecast".
@@ -59,9 +62,10 @@ type Config struct {
 	// PeersFile keeps the members last seen, for a start without seeds; "":
 	// nothing is kept.
 	PeersFile string
-	// Transport opens what replaces the real sockets, at the start and again
-	// when the node has to take another name; nil opens sockets on Bind.
-	Transport func() (memberlist.Transport, error)
+	// Transport opens what replaces the real sockets on Bind, and on Second, at the
+	// start and again when the node has to take another name; nil opens sockets. It
+	// has to be a memberlist.NodeAwareTransport.
+	Transport func(bind string) (memberlist.Transport, error)
 	// State is what we tell about ourselves at first.
 	State State
 	// Now is the time by which keys are chosen; nil means the machine's clock.
@@ -77,6 +81,8 @@ type Config struct {
 // Node is our membership of the pool.
 type Node struct {
 	cfg       Config
+	bind      netip.AddrPort
+	second    netip.AddrPort // invalid: none
 	advertise netip.AddrPort
 	seeds     []netip.AddrPort
 	keys      *keys
@@ -99,6 +105,9 @@ type Node struct {
 	state State
 	peers []netip.AddrPort // the members last seen, at first from the file
 	found []netip.AddrPort // by Lookup
+	// seconds are where others are heard over the other family, by their first
+	// addresses.
+	seconds map[netip.AddrPort]netip.AddrPort
 }
 
 // New checks the configuration and reads the peers file. Nothing is opened
@@ -122,8 +131,15 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Advertise == "" {
 		cfg.Advertise = cfg.Bind
 	}
-	if _, err := parseAddress("bind", cfg.Bind); err != nil {
+	bind, err := parseAddress("bind", cfg.Bind)
+	if err != nil {
 		return nil, err
+	}
+	var second netip.AddrPort
+	if cfg.Second != "" {
+		if second, err = parseAddress("second", cfg.Second); err != nil {
+			return nil, err
+		}
 	}
 	advertise, err := parseAddress("advertise", cfg.Advertise)
 	if err != nil {
@@ -145,7 +161,10 @@ func New(cfg Config) (*Node, error) {
 		draw:      newName,
 		name:      newName(),
 		born:      time.Now().UnixMilli(),
+		bind:      bind,
+		second:    second,
 		advertise: advertise,
+		seconds:   make(map[netip.AddrPort]netip.AddrPort),
 		seeds:     seeds,
 		keys:      keys,
 		view:      newView(),

@@ -71,8 +71,8 @@ func (p *pool) start(i int, change ...func(*Config)) (n *Node, stop func()) {
 }
 
 // transport opens the gossip of a host, as often as it is asked to.
-func (p *pool) transport(i int) func() (memberlist.Transport, error) {
-	return func() (memberlist.Transport, error) { return p.net.Host(address(i)).Transport(7946), nil }
+func (p *pool) transport(i int) func(string) (memberlist.Transport, error) {
+	return func(string) (memberlist.Transport, error) { return p.net.Host(address(i)).Transport(7946), nil }
 }
 
 func (p *pool) startMany(count int) (nodes []*Node) {

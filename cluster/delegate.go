@@ -71,8 +71,13 @@ func (d *delegate) update(n *memberlist.Node, joined bool) {
 		d.node.log.Warn("member ignored", "member", n.Name, "address", n.Address(), "err", err)
 		return
 	}
+	d.node.learnSecond(m)
 	d.node.view.put(m)
 	d.node.lost.found(m)
+	if joined && !d.node.reaches(m) {
+		d.node.log.Warn("a member has no family of IP in common with this node, which sees it through others alone: give one of the two an address of the other family too, see second_address",
+			"member", m.Name, "address", m.Address)
+	}
 	if joined {
 		d.node.log.Info("member joined", "member", m.Name, "address", m.Address, "role", m.State.Role)
 	}

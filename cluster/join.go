@@ -34,12 +34,12 @@ const (
 func (n *Node) keepJoined(ctx context.Context, list *memberlist.Memberlist, d *delegate) {
 	retry, alone := firstRetry, true
 	for {
-		n.join(list, n.missing(d))
+		failed := n.join(list, n.missing(d))
 		pause := joinInterval
 		switch {
 		case len(d.known()) == 0 && len(n.Targets()) > 0:
 			if retry == firstRetry {
-				n.log.Warn("alone: no known node lets us join; is it up, the secret the pool's, the clock right?")
+				n.log.Warn("alone: no known node lets us join, trying on", "err", whys(failed))
 			}
 			pause, alone = retry, true
 			retry = min(2*retry, joinInterval)
@@ -68,20 +68,28 @@ func (n *Node) Retry() {
 	}
 }
 
-// join exchanges states with each target at once. A black hole costs its own
-// time-out and delays no other.
-func (n *Node) join(list *memberlist.Memberlist, targets []netip.AddrPort) {
+// join exchanges states with each target at once, and returns those that failed. A
+// black hole costs its own time-out and delays no other.
+func (n *Node) join(list *memberlist.Memberlist, targets []netip.AddrPort) (failed []failedJoin) {
 	var tries sync.WaitGroup
+	var mu sync.Mutex
 	for _, target := range targets {
 		tries.Go(func() {
 			n.tried.Add(1)
-			if _, err := list.Join([]string{target.String()}); err != nil {
-				n.failed.Add(1)
-				n.log.Debug("join failed", "target", target, "err", err)
+			_, err := list.Join([]string{target.String()})
+			if err == nil {
+				return
 			}
+			n.failed.Add(1)
+			n.log.Debug("join failed", "target", target, "err", err)
+			mu.Lock()
+			defer mu.Unlock()
+			failed = append(failed, failedJoin{target, n.why(target, err)})
 		})
 	}
 	tries.Wait()
+	slices.SortFunc(failed, func(a, b failedJoin) int { return a.target.Compare(b.target) })
+	return failed
 }
 
 // Joins counts the tries to join since the start.
@@ -101,12 +109,13 @@ func (n *Node) someMembers() []netip.AddrPort {
 // without seeds, while anybody is. It asks the gossip and not the view, which
 // outlasts a change of our name.
 func (n *Node) missing(d *delegate) []netip.AddrPort {
-	there := map[netip.AddrPort]bool{n.advertise: true}
-	for _, a := range d.known() {
-		there[a] = true
+	known := d.known()
+	there := map[netip.AddrPort]bool{n.advertise: true, n.second: true}
+	for _, a := range known {
+		there[a], there[n.secondOf(a)] = true, true
 	}
 	absent := func(a netip.AddrPort) bool { return !there[a] }
-	if !slices.ContainsFunc(n.allSeeds(), absent) && len(there) > 1 {
+	if !slices.ContainsFunc(n.allSeeds(), absent) && len(known) > 0 {
 		return nil
 	}
 	return slices.DeleteFunc(n.Targets(), func(a netip.AddrPort) bool { return there[a] })
@@ -114,11 +123,10 @@ func (n *Node) missing(d *delegate) []netip.AddrPort {
 
 // Targets returns where else the pool may be found: seeds, and the members last
 // seen, without ourselves.
-
 func (n *Node) Targets() []netip.AddrPort {
 	var all []netip.AddrPort
 	for _, a := range slices.Concat(n.allSeeds(), n.lastPeers(), n.knownPeers()) {
-		if a != n.advertise && !slices.Contains(all, a) && len(all) < maxTargets {
+		if a != n.advertise && a != n.second && !slices.Contains(all, a) && len(all) < maxTargets {
 			all = append(all, a)
 		}
 	}

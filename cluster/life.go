@@ -47,13 +47,12 @@ func (n *Node) live(ctx context.Context) (contested bool, err error) {
 	d := newDelegate(n)
 	defer d.ended.Store(true)
 	config := n.gossipConfig(d)
-	if n.cfg.Transport != nil {
-		if config.Transport, err = n.cfg.Transport(); err != nil {
-			return false, fmt.Errorf("open gossip on %s: %w", n.cfg.Bind, err)
-		}
+	if config.Transport, err = n.openFamilies(config.Logger); err != nil {
+		return false, fmt.Errorf("start gossip on %s: %w", n.cfg.Bind, err)
 	}
 	list, err := memberlist.Create(config)
 	if err != nil {
+		_ = config.Transport.Shutdown()
 		return false, fmt.Errorf("start gossip on %s: %w", n.cfg.Bind, err)
 	}
 	n.list.Store(list)

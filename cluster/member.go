@@ -62,6 +62,15 @@ func (m Member) PublicAddr() netip.Addr {
 	return m.Address.Addr().Unmap().WithZone("")
 }
 
+// mediaAddr is the address of State.Media, invalid when it names none.
+func (m Member) mediaAddr() netip.Addr {
+	at, err := netip.ParseAddrPort(m.State.Media)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
+}
+
 // Bounds of a state. They keep its message under memberlist's limit whatever
 // the values are.
 const (

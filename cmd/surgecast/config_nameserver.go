@@ -7,7 +7,7 @@ const defaultDNSPort = 53
 // configs/nameserver.yaml is the sample with all keys.
 type NameserverConfig struct {
 	// Of what other nodes have, a name server needs only this: it has no media.
-	NodeConfig `keys:"address dir zone pool pool_secret_file seeds ports log"`
+	NodeConfig `keys:"address second_address dir zone pool pool_secret_file seeds ports log"`
 
 	// ServeViewers is what origin.yaml says: unless never, the origin is named
 	// until the first relay is ready. Default when_pool_empty.

@@ -467,7 +467,7 @@ func TestBadConfigs(t *testing.T) {
 		},
 		{
 			"media on a name server", "nameserver", "pool: surgecast", "capacity: 1Gbit/s", "",
-			`there is no key "capacity" here: the keys are address, dir, dns, log, on_forecast, pool, pool_secret_file, ports, seeds, serve_viewers, zone`,
+			`there is no key "capacity" here: the keys are address, dir, dns, log, on_forecast, pool, pool_secret_file, ports, second_address, seeds, serve_viewers, zone`,
 		},
 		{
 			"a name server without a zone", "nameserver", "zone: live.surgecast.test", "", "# surgecast nameserver",

@@ -87,14 +87,6 @@ func (e environment) now() time.Time {
 	return e.Clock()
 }
 
-// gossip returns what opens the transport for gossip; nil means real sockets.
-func (e environment) gossip(bind string) func() (memberlist.Transport, error) {
-	if e.Transport == nil {
-		return nil
-	}
-	return func() (memberlist.Transport, error) { return e.Transport(bind) }
-}
-
 // client returns the client by which a node asks other nodes. It does not
 // follow redirects: a node asks whom it means to ask. It has no time limit of
 // its own, since a blocking request may be held; each asker gives one. It speaks

@@ -107,10 +107,14 @@ func (n *node) isMember(address netip.Addr) bool {
 // room here. Such a viewer is sent on only once, so it is the emptiest of four:
 // after a loss the viewers of one relay come to all others within a second, before
 // these know of each other's.
-func (n *node) elsewhere() string { return draw(cluster.Serving(n.others()), 4) }
+func (n *node) elsewhere() string {
+	return draw(n.byFamily(cluster.Serving(n.others()), false), 4)
+}
 
 // secondElsewhere is elsewhere for who came over the other family.
-func (n *node) secondElsewhere() string { return draw(n.bySecond(cluster.Serving(n.others())), 4) }
+func (n *node) secondElsewhere() string {
+	return draw(n.byFamily(cluster.Serving(n.others()), true), 4)
+}
 
 // others are the other nodes, without relays that are unfit.
 func (n *node) others() []cluster.Member {

@@ -119,7 +119,6 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		hello:      newHelloKey(config.PoolSecret),
 		env:        o.Env,
 		log:        o.Logger,
-		client:     o.Env.client(),
 		store:      relay.NewStore(),
 		load:       relay.NewLoad(),
 		credential: relay.NewCredential(config.PoolSecret),
@@ -128,9 +127,9 @@ func newNode(ctx context.Context, config *NodeConfig, o nodeOptions) (_ *node, e
 		departure:  new(relay.Departure),
 		drained:    make(chan struct{}),
 	}
-	if n.role == cluster.RoleNameServer { // it has no viewers; dns.addresses names those that are asked
-		n.second = netip.Addr{}
-	}
+	toOthers := o.Env
+	toOthers.Dial = n.dial
+	n.client = toOthers.client()
 	n.credential.Now = n.clock.Now
 	n.greeter = greeter{n.hello, n.client, o.Env.now}
 	n.slots = n.newSlots()
@@ -184,6 +183,10 @@ func (n *node) at(port Port) string { return netip.AddrPortFrom(n.address, uint1
 
 func (n *node) newCluster() error {
 	bind := n.at(n.config.Ports.Gossip)
+	second := ""
+	if n.second.IsValid() {
+		second = netip.AddrPortFrom(n.second, uint16(n.config.Ports.Gossip)).String()
+	}
 	seeds := make([]string, 0, len(n.config.Seeds))
 	for _, seed := range n.config.Seeds {
 		seeds = append(seeds, seed.String())
@@ -201,12 +204,13 @@ func (n *node) newCluster() error {
 	var err error
 	n.cluster, err = cluster.New(cluster.Config{
 		Bind:      bind,
+		Second:    second,
 		Advertise: n.advertised(),
 		Secret:    n.config.PoolSecret,
 		PoolID:    n.config.Pool,
 		Seeds:     seeds,
 		PeersFile: filepath.Join(n.folder.Path, peersFileName),
-		Transport: n.env.gossip(bind),
+		Transport: n.env.Transport,
 		State:     n.announced,
 		Now:       n.clock.Now,
 		Lookup:    n.seedLookup(),

@@ -105,7 +105,8 @@ func (o *originNode) build(_ context.Context) (err error) {
 		}
 	}
 	o.remembered = &remembered{node: o.node}
-	first, second := &director{members: o.remembered.members}, &director{members: o.remembered.members, by: o.bySecond}
+	first := &director{members: o.remembered.members, by: o.byFamily}
+	second := &director{members: o.remembered.members, by: o.byFamily, second: true}
 	o.public, o.byTLS = o.newFront(first, false)
 	o.second.SecondPlain, o.second.SecondTLS = o.newFront(second, true)
 	return nil

@@ -10,7 +10,8 @@ import (
 // director sends new sessions from the origin to the pool.
 type director struct {
 	members func() []cluster.Member
-	by      func(relays []cluster.Member) []cluster.Member // leaves those that the viewers reach; nil: all
+	by      func(relays []cluster.Member, second bool) []cluster.Member // leaves those that the viewers reach; nil: all
+	second  bool                                                        // they come to the origin's second address
 }
 
 // Redirect returns the base URL of a serving relay, the emptier of two that are
@@ -30,7 +31,7 @@ func (d *director) reached(relays []cluster.Member) []cluster.Member {
 	if d.by == nil {
 		return relays
 	}
-	return d.by(relays)
+	return d.by(relays, d.second)
 }
 
 // draw returns the base URL of the emptiest of so many that are drawn of the

@@ -98,17 +98,57 @@ func (n *node) secondAnswers(m cluster.Member) cluster.Opinion {
 	return n.cluster.Verdicts().Second(m.Name)
 }
 
-// bySecond leaves the relays that viewers reach over the other family; all, when
-// there is none: a first address is better than nothing.
-func (n *node) bySecond(relays []cluster.Member) []cluster.Member {
-	those := slices.DeleteFunc(slices.Clone(relays), func(m cluster.Member) bool { return n.secondMedia(m) == "" })
+// mediaFor is the host:port at which viewers of a family of IP reach a member, ""
+// where they don't.
+func (n *node) mediaFor(m cluster.Member, v6 bool) string {
+	if first := m.PublicAddr(); !first.IsValid() || first.Is6() == v6 {
+		return m.PublicMedia()
+	}
+	return n.secondMedia(m)
+}
+
+// isV6 is the family of those who come to the node's first address, or to its
+// second.
+func (n *node) isV6(second bool) bool {
+	first := n.address
+	if n.public.IsValid() {
+		first = n.public
+	}
+	return first.Is6() != second
+}
+
+// byFamily leaves the relays that viewers at one of this node's two addresses reach,
+// as they reach them; all, when there is none: one that is not reached is better
+// than nothing.
+func (n *node) byFamily(relays []cluster.Member, second bool) []cluster.Member {
+	var those []cluster.Member
+	for _, m := range relays {
+		if media := n.mediaFor(m, n.isV6(second)); media != "" {
+			m.State.Public = media
+			those = append(those, m)
+		}
+	}
 	if len(those) == 0 {
 		return relays
 	}
-	for i := range those { // there it is where they are
-		those[i].State.Public = n.secondMedia(those[i])
-	}
 	return those
+}
+
+// dial connects to another node: at its second address where the first one fails,
+// or takes long.
+func (n *node) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	first, err := netip.ParseAddrPort(address)
+	if err != nil || n.cluster == nil {
+		return n.env.Dial(ctx, network, address)
+	}
+	var second netip.AddrPort
+	if other := n.cluster.SecondOf(first.Addr().Unmap()); other.IsValid() {
+		second = netip.AddrPortFrom(other, first.Port())
+	}
+	c, _, err := cluster.DialEither(ctx, first, second, func(ctx context.Context, at netip.AddrPort) (net.Conn, error) {
+		return n.env.Dial(ctx, network, at.String())
+	})
+	return c, err
 }
 
 // fronts answer those who come to each of a node's listeners for viewers.

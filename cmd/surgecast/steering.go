@@ -242,8 +242,8 @@ func (s *steering) reachable(relays []cluster.Member) []cluster.Member {
 // name has the addresses of both.
 func (s *steering) pathway(m cluster.Member) (relay.Pathway, bool) {
 	media := m.PublicMedia()
-	if s.second && s.node.config.Steering != SteerNames {
-		media = s.node.secondMedia(m)
+	if s.node.config.Steering != SteerNames {
+		media = s.node.mediaFor(m, s.node.isV6(s.second))
 	}
 	host, port, err := net.SplitHostPort(media)
 	if err != nil {
