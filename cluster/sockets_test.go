@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // freePort returns a port that is free for UDP and TCP on the addresses of a
@@ -33,6 +35,7 @@ search:
 }
 
 func TestPoolOverRealSockets(t *testing.T) {
+	others := goleak.IgnoreCurrent()
 	hosts := []string{"127.0.0.31", "127.0.0.32"}
 	port := freePort(t, hosts...)
 	ctx, stop := context.WithCancel(t.Context())
@@ -73,4 +76,13 @@ func TestPoolOverRealSockets(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+	// A probe of memberlist that was under way ends by itself; should this be the last
+	// test, it is no leak.
+	var left error
+	for range 10 { // each looks for some time
+		if left = goleak.Find(others); left == nil {
+			return
+		}
+	}
+	t.Error(left)
 }
