@@ -19,11 +19,11 @@ sim:
 	go test -count=1 -timeout 0 -v -run '^TestSimulation$$' ./cluster
 
 # The long and real runs, which the tests enter only under this variable: under an hour in all. What takes a second
-# is printed as it ends.
+# is printed as it ends; what each test says, with its figures, is in bin/prove.json.
 prove: deps lint build
 	@.ci/deps unbound:unbound named:bind9 dnsviz:dnsviz ip:iproute2 nft:nftables \
 	  gst-launch-1.0:gstreamer1.0-tools,gstreamer1.0-rtsp,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good,gstreamer1.0-plugins-bad,gstreamer1.0-plugins-ugly,gstreamer1.0-libav
-	SURGECAST_PROVE=1 go test -json -vet=off -count=1 -timeout 55m ./... | go run .ci/progress.go
+	SURGECAST_PROVE=1 go test -json -vet=off -count=1 -timeout 55m ./... | tee bin/prove.json | go run .ci/progress.go
 
 # Each fuzz target for FUZZTIME.
 fuzz:
